@@ -1,0 +1,40 @@
+# `make demo` shows the main job on real data, `make test` runs the tests.
+# Each makes .venv and installs what it needs.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/demo.stamp
+	$(BIN)/warmstart demo --engine torch
+	$(BIN)/warmstart demo --engine tf
+
+test: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/mypy
+
+bench: .venv/dev.stamp
+	$(BIN)/python bench/run.py
+
+# torch is asked for by its exact version, which is a CPU build where one is offered
+.venv/demo.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) "$$(grep '^torch==' constraints.txt)" "$$(grep '^tensorflow-cpu==' constraints.txt)"
+	$(INSTALL) -e '.[tf,torch,demo]'
+	touch $@
+
+.venv/dev.stamp: .venv/demo.stamp
+	$(INSTALL) -e '.[tf,torch,demo,tensorboard,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

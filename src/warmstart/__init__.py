@@ -1,0 +1,150 @@
+"""The state of a model: checkpoints of every framework read, written, compared and converted
+without that framework; live models started from them by exact name; variables frozen and proved
+frozen; training that goes on exactly where it was killed.
+
+Every public name is loaded on first use, so `import warmstart` costs no framework and no NumPy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import CannotHold as CannotHold
+    from .errors import CheckpointError as CheckpointError
+    from .errors import CheckpointNotFound as CheckpointNotFound
+    from .errors import CorruptCheckpoint as CorruptCheckpoint
+    from .errors import FreezeError as FreezeError
+    from .errors import MissingDependency as MissingDependency
+    from .errors import NameConflict as NameConflict
+    from .errors import NoSuchTensor as NoSuchTensor
+    from .errors import RestoreError as RestoreError
+    from .errors import RestoreMismatch as RestoreMismatch
+    from .errors import ResumeError as ResumeError
+    from .errors import RuleError as RuleError
+    from .errors import SaveError as SaveError
+    from .errors import UnknownFormat as UnknownFormat
+    from .errors import UnsupportedCheckpoint as UnsupportedCheckpoint
+    from .files.convert import convert as convert
+    from .files.diff import Diff as Diff
+    from .files.diff import diff as diff
+    from .files.dump import dump as dump
+    from .files.variables import load_checkpoint_vars as load_checkpoint_vars
+    from .files.variables import load_chkpt_vars as load_chkpt_vars
+    from .files.variables import load_vars as load_vars
+    from .files.variables import open as open
+    from .files.variables import save_checkpoint_vars as save_checkpoint_vars
+    from .files.variables import save_chkpt_vars as save_chkpt_vars
+    from .files.variables import save_vars as save_vars
+    from .files.verify import Verification as Verification
+    from .files.verify import verify as verify
+    from .freezing.context import freeze_variables as freeze_variables
+    from .freezing.frozen import Frozen as Frozen
+    from .freezing.frozen import freeze as freeze
+    from .freezing.gradients import ScaleGradient as ScaleGradient
+    from .restore.report import Report as Report
+    from .restore.rules import drop as drop
+    from .restore.rules import keep as keep
+    from .restore.rules import rename as rename
+    from .restore.sessinit import ChainInit as ChainInit
+    from .restore.sessinit import DictRestore as DictRestore
+    from .restore.sessinit import SaverRestore as SaverRestore
+    from .restore.sessinit import SessionInit as SessionInit
+    from .restore.sessinit import SmartInit as SmartInit
+    from .restore.sessinit import get_model_loader as get_model_loader
+    from .restore.warm_start import VocabInfo as VocabInfo
+    from .restore.warm_start import WarmStartSettings as WarmStartSettings
+    from .sessions import session_for as session_for
+    from .sessions.base import Session as Session
+    from .sessions.tf_graph.model import TFGraph as TFGraph
+    from .sessions.torch.model import TorchModel as TorchModel
+    from .source import DictSource as DictSource
+    from .source import Source as Source
+    from .spec import TensorSpec as TensorSpec
+    from .train import logger as logger
+    from .train.best import MaxSaver as MaxSaver
+    from .train.best import MinSaver as MinSaver
+    from .train.callback import Callback as Callback
+    from .train.config import AutoResumeTrainConfig as AutoResumeTrainConfig
+    from .train.config import TrainConfig as TrainConfig
+    from .train.config import launch_train as launch_train
+    from .train.data import Batches as Batches
+    from .train.monitors import JSONWriter as JSONWriter
+    from .train.monitors import TensorBoardWriter as TensorBoardWriter
+    from .train.predict import OfflinePredictor as OfflinePredictor
+    from .train.predict import PredictConfig as PredictConfig
+    from .train.progress import ProgressBar as ProgressBar
+    from .train.saver import ModelSaver as ModelSaver
+    from .train.trainer import Trainer as Trainer
+    from .train.update_ops import RunUpdateOps as RunUpdateOps
+
+__version__ = "0.1.0"
+
+#: public name -> the module it stands in
+PUBLIC: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "CannotHold", "CheckpointError", "CheckpointNotFound", "CorruptCheckpoint",
+            "FreezeError", "MissingDependency", "NameConflict", "NoSuchTensor", "RestoreError",
+            "RestoreMismatch", "ResumeError", "RuleError", "SaveError", "UnknownFormat",
+            "UnsupportedCheckpoint",
+        ),
+        "errors",
+    ),
+    "TensorSpec": "spec",
+    **dict.fromkeys(("DictSource", "Source"), "source"),
+    **dict.fromkeys(
+        (
+            "open", "load_vars", "load_chkpt_vars", "load_checkpoint_vars",
+            "save_vars", "save_chkpt_vars", "save_checkpoint_vars",
+        ),
+        "files.variables",
+    ),
+    "convert": "files.convert",
+    **dict.fromkeys(("Diff", "diff"), "files.diff"),
+    "dump": "files.dump",
+    **dict.fromkeys(("Verification", "verify"), "files.verify"),
+    "session_for": "sessions",
+    "Session": "sessions.base",
+    "TorchModel": "sessions.torch.model",
+    "TFGraph": "sessions.tf_graph.model",
+    **dict.fromkeys(
+        (
+            "ChainInit", "DictRestore", "SaverRestore", "SessionInit", "SmartInit",
+            "get_model_loader",
+        ),
+        "restore.sessinit",
+    ),
+    **dict.fromkeys(("VocabInfo", "WarmStartSettings"), "restore.warm_start"),
+    "Report": "restore.report",
+    **dict.fromkeys(("drop", "keep", "rename"), "restore.rules"),
+    **dict.fromkeys(("Frozen", "freeze"), "freezing.frozen"),
+    "freeze_variables": "freezing.context",
+    "ScaleGradient": "freezing.gradients",
+    "logger": "train",
+    **dict.fromkeys(("AutoResumeTrainConfig", "TrainConfig", "launch_train"), "train.config"),
+    "Trainer": "train.trainer",
+    "Callback": "train.callback",
+    "ModelSaver": "train.saver",
+    **dict.fromkeys(("MaxSaver", "MinSaver"), "train.best"),
+    "RunUpdateOps": "train.update_ops",
+    "ProgressBar": "train.progress",
+    **dict.fromkeys(("JSONWriter", "TensorBoardWriter"), "train.monitors"),
+    "Batches": "train.data",
+    **dict.fromkeys(("OfflinePredictor", "PredictConfig"), "train.predict"),
+}  # fmt: skip
+
+__all__ = ["__version__", *PUBLIC]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'warmstart' has no attribute {name!r}")
+    module = import_module("." + PUBLIC[name], __name__)
+    value = import_module(".logger", module.__name__) if name == "logger" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

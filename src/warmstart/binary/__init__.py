@@ -1,0 +1,1 @@
+"""Bytes without tensors: files, checksums, containers."""

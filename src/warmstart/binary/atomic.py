@@ -1,0 +1,83 @@
+"""Files that appear whole or not at all, and stay after a power cut.
+
+    with replacing(path) as file:      # a new file beside path
+        file.write(...)
+    # written, fsynced, renamed to path, and the folder fsynced
+
+A reader of *path* sees the old file or the new one.  A failure of any kind leaves the old one and
+removes the new; a kill leaves a file that ends in `TEMPORARY`, which `sweep` removes.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+
+from ..errors import SaveError
+
+TEMPORARY = ".warmstart-tmp"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[FileIO]:
+    """Yield an unbuffered new file that takes the place of *path* when the block ends well.
+
+    An OSError (a full disk, a read-only folder) becomes a SaveError that names *path*.
+    """
+    path = Path(os.path.realpath(path))  # a link keeps pointing at what is replaced
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
+    with translating_os_errors(path):
+        file = FileIO(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "r+")
+        try:
+            with file:
+                yield file
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def translating_os_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError in the block into a SaveError that says what is left standing."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SaveError(
+            f"{path} was not written: {reason}; what was there before is kept"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in *folder* survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace *path* by a file of *data*."""
+    with replacing(path) as file:
+        write_fully(file, data)
+
+
+def write_fully(file: FileIO, data: bytes | memoryview) -> None:
+    """Write all of *data*; an unbuffered write may take less than it was given."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[file.write(view) or 0 :]
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written in *folder*."""
+    for entry in os.scandir(folder):
+        if entry.name.endswith(TEMPORARY) and entry.name.startswith("."):
+            with suppress(OSError):
+                os.unlink(entry.path)

@@ -1,0 +1,86 @@
+"""Names of variables: the only place that cuts them, always at a separator; patterns over them.
+
+A pattern is a glob on the whole name (`*` crosses separators), or a regex with fullmatch when it
+begins with `re:` or is compiled.  A name that equals the glob letter for letter matches too, so
+that odd characters in a name need no escaping.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import translate
+
+Pattern = str | re.Pattern[str]
+
+
+def inside(name: str, prefix: str, separator: str = "/") -> str | None:
+    """Return *name* relative to *prefix*, or None when it lies elsewhere.
+
+    >>> inside("resnet/conv/W", "resnet")
+    'conv/W'
+    >>> inside("resnet2/conv/W", "resnet") is None
+    True
+    """
+    root = prefix + separator
+    return name[len(root) :] if name.startswith(root) else None
+
+
+def joined(prefix: str, name: str, separator: str = "/") -> str:
+    """Return *name* under *prefix*; an empty prefix changes nothing, a final separator counts once.
+
+    >>> joined("tower", "w"), joined("tower/", "w"), joined("", "w")
+    ('tower/w', 'tower/w', 'w')
+    """
+    if not prefix:
+        return name
+    return prefix.removesuffix(separator) + separator + name
+
+
+def without_output(name: str) -> str:
+    """Return a TensorFlow variable's name without the `:0` of its tensor.
+
+    >>> without_output("w:0"), without_output("w:1"), without_output("w")
+    ('w', 'w:1', 'w')
+    """
+    return name.removesuffix(":0")
+
+
+def parent(name: str, separator: str = "/") -> str:
+    """Return the scope a name stands in, "" for a top-level one.
+
+    >>> parent("fc/kernel"), parent("fc.weight", "."), parent("w")
+    ('fc', 'fc', '')
+    """
+    return name.rpartition(separator)[0]
+
+
+def matcher(pattern: Pattern) -> Callable[[str], bool]:
+    """Return the test that *pattern* stands for.
+
+    >>> matcher("fc/*")("fc/kernel"), matcher("fc/*")("fc2/kernel"), matcher("re:fc[12]")("fc2")
+    (True, False, True)
+    """
+    if isinstance(pattern, re.Pattern):
+        return lambda name: pattern.fullmatch(name) is not None
+    if pattern.startswith("re:"):
+        return matcher(re.compile(pattern[3:]))
+    glob = re.compile(translate(pattern))
+    return lambda name: name == pattern or glob.match(name) is not None
+
+
+def selected(names: Iterable[str], patterns: Pattern | Iterable[Pattern]) -> list[str]:
+    """Return the *names* that match any of *patterns*, in their own order."""
+    tests = [matcher(p) for p in as_patterns(patterns)]
+    return [name for name in names if any(test(name) for test in tests)]
+
+
+def idle(names: Iterable[str], patterns: Pattern | Iterable[Pattern]) -> list[Pattern]:
+    """Return the *patterns* that match none of *names*: nearly always typing mistakes."""
+    names = list(names)
+    return [p for p in as_patterns(patterns) if not any(map(matcher(p), names))]
+
+
+def as_patterns(patterns: Pattern | Iterable[Pattern]) -> Sequence[Pattern]:
+    """Return one pattern or several as a sequence."""
+    if isinstance(patterns, str | re.Pattern):
+        return [patterns]
+    return list(patterns)

@@ -1,0 +1,61 @@
+"""Live models by engine.  A framework is never imported here: a model brings its own.
+
+An engine is a module with `session_for(model, *, optimizer=None, **options) -> Session | None`
+(None: not a model of mine) and, where variables are created through a hook,
+`freeze_variables(stop_gradient, skip_collection)`, a context manager.  Others come from the entry
+point group "warmstart.sessions", whose entries name such a module.  An entry is asked only once
+the package it needs has been imported by somebody.
+"""
+
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from .base import Session
+
+#: engine -> (module, the framework's package)
+ENGINES: dict[str, tuple[str, str]] = {
+    "torch": ("warmstart.sessions.torch", "torch"),
+    "tf": ("warmstart.sessions.tf_graph", "tensorflow"),
+}
+
+
+@cache
+def third_party() -> dict[str, EntryPoint]:
+    """Return the engines that other packages offer; none of them is imported."""
+    from importlib.metadata import entry_points
+
+    return {e.name: e for e in entry_points(group="warmstart.sessions") if e.name not in ENGINES}
+
+
+def live_engines() -> Iterator[Any]:
+    """Yield the module of every engine whose framework this process has imported."""
+    for module, package in ENGINES.values():
+        if package in sys.modules:
+            yield import_module(module)
+    for entry in third_party().values():
+        yield entry.load()
+
+
+def session_for(model: Any, *, optimizer: Any = None, **options: Any) -> Session:
+    """Return the session on a live *model*; a Session passes through unchanged.
+
+    *model* is a `tf.compat.v1.Session`, a `torch.nn.Module`, or anything with a `.session`
+    (`TorchModel`, `TFGraph`, a trainer).  With *optimizer* its slots are variables too.
+    """
+    if isinstance(model, Session):
+        return model
+    own = getattr(model, "session", None)
+    if isinstance(own, Session):
+        return own
+    for engine in live_engines():
+        session = engine.session_for(model, optimizer=optimizer, **options)
+        if session is not None:
+            return session  # type: ignore[no-any-return]
+    raise TypeError(
+        f"no session is known for a {type(model).__module__}.{type(model).__qualname__}; "
+        "expected a torch.nn.Module, a tf.compat.v1.Session, a TorchModel, a TFGraph or a Session"
+    )

@@ -1,0 +1,126 @@
+"""A live model: a source whose variables can also be assigned.
+
+    session = session_for(model, optimizer=optimizer)
+    plan    = ...                                  # decided from session.specs alone
+    session.assign((name, array) for ...)          # all checked before, one tensor at a time
+    session.initialize(names)                      # those that still have no value
+
+Training asks it besides for what a run needs and no variable holds (`state`), for freezing, and
+for inference.  It refuses to know files, rules and the training loop.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary, WeakSet
+
+from ..source import Source
+from ..spec import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Freezing(Protocol):
+    """Variables that an engine holds still until they are thawed."""
+
+    names: tuple[str, ...]  # those asked for and the statistics that belong to them
+
+    def thaw(self) -> None:
+        """Let the variables be trained again, with the optimizer state they had."""
+
+
+class Watcher(Protocol):
+    """Whoever must know that variables were assigned on purpose."""
+
+    def assigned(self, names: Collection[str]) -> None:
+        """Take note that *names* have new values."""
+
+
+#: The live object of a model -> those who watch it.  Several sessions may stand on one model.
+WATCHERS: WeakKeyDictionary[Any, WeakSet[Watcher]] = WeakKeyDictionary()
+
+
+class Session(Source):
+    """A model with its optimizer, live.  `specs` states a role for every variable.
+
+    `read` may return a view of the live value: whoever keeps it beyond the next step copies it.
+    """
+
+    #: The engine's name in the table of sessions: "torch", "tf".
+    engine: str
+
+    @property
+    @abstractmethod
+    def anchor(self) -> Any:
+        """The live object that stands for the model, whichever session looks at it."""
+
+    @abstractmethod
+    def _assign(self, values: "Iterable[tuple[str, np.ndarray]]") -> None:
+        """Set variables.  Dtypes and shapes are those of `specs` or `creatable`, checked before."""
+
+    def assign(self, values: "Iterable[tuple[str, np.ndarray]]") -> None:
+        """Set variables, one tensor in memory at a time; whoever watches the model is told."""
+        names: list[str] = []
+        try:
+            self._assign(recorded(values, names))
+        finally:
+            for watcher in tuple(WATCHERS.get(self.anchor, ())):
+                watcher.assigned(names)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell *watcher* of every later assignment to this model, from any session on it."""
+        WATCHERS.setdefault(self.anchor, WeakSet()).add(watcher)
+
+    def creatable(self, specs: Mapping[str, TensorSpec]) -> Mapping[str, TensorSpec]:
+        """Return those of *specs* that do not exist yet but would by being assigned.
+
+        Optimizer slots before the first step are such: an optimizer makes them when it needs them.
+        """
+        return {}
+
+    def initialize(self, names: Collection[str]) -> list[str]:
+        """Give those of *names* that have no value yet their initial one; return which."""
+        return []
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next step depends on beside variables: random states, schedules.
+
+        A tree of dicts with string keys; leaves are what JSON holds, or arrays.
+        """
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned; raise ResumeError naming what does not fit."""
+
+    def unresumable(self) -> Mapping[str, str]:
+        """Return what no checkpoint can bring back, by name, with the reason."""
+        return {}
+
+    @abstractmethod
+    def freeze(self, names: Collection[str], *, train_statistics: bool = False) -> Freezing:
+        """Hold *names* still, bit for bit, whatever the training loop does.
+
+        Statistics of a frozen normalisation layer are held too, unless *train_statistics*.
+        Raise FreezeError, changing nothing, when a train op already built would move one.
+        """
+
+    @abstractmethod
+    def predictor(
+        self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
+    ) -> "Callable[..., list[np.ndarray]]":
+        """Return inference as a function of arrays, one per input, in evaluation mode."""
+
+    def save_graph(self, folder: Path) -> Path | None:
+        """Write the graph into *folder* where the engine has one that can be kept."""
+        return None
+
+
+def recorded(
+    values: "Iterable[tuple[str, np.ndarray]]", names: list[str]
+) -> "Iterator[tuple[str, np.ndarray]]":
+    """Yield *values*, adding each name to *names* as it passes."""
+    for name, array in values:
+        names.append(name)
+        yield name, array

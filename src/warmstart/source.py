@@ -1,0 +1,180 @@
+"""Anything with named tensors that can be read, and views of it.
+
+    with source:
+        for name, spec in source.specs.items():     # no values yet
+            array = source.read(name)
+
+A source refuses to know what a tensor is for a model: it only says what it holds.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .errors import NoSuchTensor
+from .spec import TensorSpec, spec_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: What can stand between the brackets of an array: integers, slices, `...`, or a tuple of them.
+Index = Any
+
+
+class Source(ABC):
+    """Named tensors that can be read one by one.
+
+    `specs` may be lazy: looking one name up must not cost a scan of all of them.  Arrays may be
+    read-only views of a mapped file; whoever wants to write copies.
+    """
+
+    @property
+    @abstractmethod
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Every tensor by name."""
+
+    @abstractmethod
+    def read(self, name: str) -> "np.ndarray":
+        """Return the whole tensor, in native byte order and C order.  Raise NoSuchTensor."""
+
+    def read_slice(self, name: str, index: Index) -> "np.ndarray":
+        """Return `read(name)[index]`; a format that can reads only the bytes it needs."""
+        import numpy as np
+
+        return np.asarray(self.read(name)[index])
+
+    def read_all(self) -> "dict[str, np.ndarray]":
+        """Return every tensor; a format may do this faster than one by one."""
+        return {name: self.read(name) for name in self.specs}
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file says besides its tensors."""
+        return {}
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Other names of tied tensors: alias -> the name in `specs`.  `read` takes either."""
+        return {}
+
+    def read_order(self) -> Iterator[str]:
+        """Yield every name in the order that reads the file from front to back."""
+        yield from self.specs
+
+    def close(self) -> None:  # noqa: B027  (most sources have nothing to close)
+        """Give the file back; arrays already read stay valid."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class DictSource(Source):
+    """Arrays in memory."""
+
+    def __init__(
+        self,
+        arrays: "Mapping[str, Any]",
+        *,
+        roles: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        import numpy as np
+
+        roles = roles or {}
+        self._arrays = {name: np.asarray(value) for name, value in arrays.items()}
+        self._specs = {n: spec_of(n, a, roles.get(n)) for n, a in self._arrays.items()}
+        self._metadata = dict(metadata or {})
+        self._aliases = dict(aliases or {})
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._specs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._metadata
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._aliases
+
+    def read(self, name: str) -> "np.ndarray":
+        try:
+            return self._arrays[self._aliases.get(name, name)]
+        except KeyError:
+            raise no_such_tensor(name, self._specs) from None
+
+
+class View(Source):
+    """Another source with some of its tensors left out or under other names."""
+
+    def __init__(self, source: Source, origin: Mapping[str, str]) -> None:
+        """Show of *source* what *origin* names: new name -> name in *source*."""
+        self._source = source
+        self._origin = dict(origin)
+        self._specs = {new: source.specs[old].renamed(new) for new, old in self._origin.items()}
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._specs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._source.metadata
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        kept = {old: new for new, old in self._origin.items() if new == old}
+        return {a: kept[s] for a, s in self._source.aliases.items() if s in kept}
+
+    def read(self, name: str) -> "np.ndarray":
+        return self._source.read(self._old(name))
+
+    def read_slice(self, name: str, index: Index) -> "np.ndarray":
+        return self._source.read_slice(self._old(name), index)
+
+    def read_order(self) -> Iterator[str]:
+        news: dict[str, list[str]] = {}
+        for new, old in self._origin.items():
+            news.setdefault(old, []).append(new)
+        for old in self._source.read_order():
+            yield from news.get(old, ())
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _old(self, name: str) -> str:
+        try:
+            return self._origin[self.aliases.get(name, name)]
+        except KeyError:
+            raise no_such_tensor(name, self._specs) from None
+
+
+def filtered(source: Source, keep: Callable[[TensorSpec], bool]) -> Source:
+    """Return the tensors of *source* whose spec passes *keep*."""
+    return View(source, {name: name for name, spec in source.specs.items() if keep(spec)})
+
+
+def as_source(tensors: "Source | Mapping[str, Any]") -> Source:
+    """Return *tensors* as a source; a source passes through unchanged."""
+    return tensors if isinstance(tensors, Source) else DictSource(tensors)
+
+
+def no_such_tensor(name: str, specs: Mapping[str, TensorSpec]) -> NoSuchTensor:
+    """Return the error for a *name* that is not in *specs*, with the nearest names there are."""
+    from difflib import get_close_matches
+    from itertools import islice
+
+    near = get_close_matches(name, islice(specs, 2000), n=3)
+    hint = f"; near it: {', '.join(map(repr, near))}" if near else ""
+    return NoSuchTensor(f"there is no tensor {name!r} among the {len(specs)}{hint}")
