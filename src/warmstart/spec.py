@@ -99,12 +99,13 @@ def numpy_dtype(name: str) -> "np.dtype":
     import ml_dtypes
 
     try:
-        return np.dtype(getattr(ml_dtypes, name))
+        dtype: np.dtype = np.dtype(getattr(ml_dtypes, name))
     except AttributeError as error:
         raise UnsupportedCheckpoint(
             f"dtype {name!r} needs a newer ml_dtypes than {ml_dtypes.__version__}: "
             "pip install -U ml_dtypes"
         ) from error
+    return dtype
 
 
 def dtype_name(dtype: "np.dtype") -> str:
