@@ -1,0 +1,83 @@
+"""Checkpoints as plain dictionaries of arrays, to be looked at and edited by hand.
+
+variables = load_vars("runs/base")            # name -> array, whatever the format
+del variables["fc/kernel"]
+save_vars(variables, "edited")                # edited.index and edited.data-00000-of-00001
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..formats import open_source, save_source
+from ..source import Source, as_source
+from ..spec import RUN_PREFIX
+from .destination import check_destination
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def open(path: str | Path, *, verify: bool = True) -> Source:
+    """Open the checkpoint at *path*, of whatever format it is, without reading values.
+
+    *path* is written as people type it: a file, a bundle's prefix, index or data file, a
+    `checkpoint` file, a folder (its latest checkpoint), with `~`.  With *verify* the checksum of a
+    tensor is checked at its first read, where the format has one.
+    """
+    return open_source(path, verify=verify)
+
+
+def load_vars(path: str | Path) -> "dict[str, np.ndarray]":
+    """Return every variable of the checkpoint at *path* by name, run state (`_RUN/`) left out.
+
+    Checksums are checked.  A tied tensor stands under each of its names as one array.  The arrays
+    may be changed, which never changes the file: where the file is mapped copy-on-write nothing is
+    copied before it is written to.
+    """
+    with open_source(path) as source:
+        arrays = {
+            name: writable(array)
+            for name, array in source.read_all().items()
+            if not name.startswith(RUN_PREFIX)
+        }
+        aliases = source.aliases.items()
+        return arrays | {alias: arrays[name] for alias, name in aliases if name in arrays}
+
+
+def writable(array: "np.ndarray") -> "np.ndarray":
+    """Return *array* if it may be written to or allowed to be, else a copy."""
+    if array.flags.writeable:
+        return array
+    try:
+        array.flags.writeable = True  # of a private mapping: its pages are copied when touched
+    except ValueError:
+        return array.copy()
+    return array
+
+
+def save_vars(
+    variables: Source | Mapping[str, Any], path: str | Path, format: str | None = None
+) -> None:
+    """Write *variables* (a dict, an open checkpoint, a session, a live model) to *path*.
+
+    The format is the one the extension of *path* names; without a known one it is a TensorFlow
+    bundle, and no `checkpoint` file is written beside it.  What stands at *path* is replaced
+    at once, or kept if anything fails; a file of another kind is not replaced.
+    """
+    check_destination(path, format)
+    save_source(as_variables(variables), path, format=format)
+
+
+def as_variables(variables: Any) -> Source:
+    """Return a source of *variables*, asking the engines for a session if it is a live model."""
+    if isinstance(variables, Source | Mapping):
+        return as_source(variables)
+    from ..sessions import session_for
+
+    return session_for(variables)
+
+
+#: The names that the reference implementation gives these two.
+load_chkpt_vars = load_checkpoint_vars = load_vars
+save_chkpt_vars = save_checkpoint_vars = save_vars
