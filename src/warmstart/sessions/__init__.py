@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .base import Session
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 #: engine -> (module, the framework's package)
 ENGINES: dict[str, tuple[str, str]] = {
@@ -24,7 +26,7 @@ ENGINES: dict[str, tuple[str, str]] = {
 
 
 @cache
-def third_party() -> dict[str, EntryPoint]:
+def third_party() -> "dict[str, EntryPoint]":
     """Return the engines that other packages offer; none of them is imported."""
     from importlib.metadata import entry_points
 
