@@ -1,0 +1,52 @@
+"""Every public name resolves, says what it is, and stands the same in every list of them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import warmstart
+
+#: What the design promises (section 3).  Names beyond these may be public too.
+PROMISED = """
+open load_vars load_chkpt_vars load_checkpoint_vars save_vars save_chkpt_vars save_checkpoint_vars
+convert diff verify CheckpointError session_for SmartInit get_model_loader SaverRestore DictRestore
+ChainInit WarmStartSettings VocabInfo SessionInit freeze_variables freeze ScaleGradient TorchModel
+TFGraph TrainConfig AutoResumeTrainConfig launch_train Trainer Callback ModelSaver MinSaver MaxSaver
+RunUpdateOps ProgressBar JSONWriter TensorBoardWriter Batches PredictConfig OfflinePredictor logger
+Source TensorSpec Diff Verification Report Session Frozen
+"""
+
+
+def typed_names() -> dict[str, str]:
+    """Return name -> module of the imports that type checkers see, under TYPE_CHECKING."""
+    tree = ast.parse(Path(warmstart.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.asname: node.module for node in imports for alias in node.names}
+
+
+@pytest.mark.parametrize("name", warmstart.PUBLIC)
+def test_it_resolves_and_has_a_docstring(name: str) -> None:
+    assert getattr(warmstart, name).__doc__
+
+
+def test_the_design_is_covered() -> None:
+    assert set(PROMISED.split()) - set(warmstart.PUBLIC) == set()
+
+
+def test_all_agrees_with_the_table() -> None:
+    assert sorted(warmstart.__all__) == sorted(["__version__", *warmstart.PUBLIC])
+
+
+def test_dir_lists_every_public_name() -> None:
+    assert set(dir(warmstart)) == set(warmstart.__all__)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    assert typed_names() == warmstart.PUBLIC
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'warmstart' has no attribute 'laod_vars'"):
+        warmstart.laod_vars  # noqa: B018
