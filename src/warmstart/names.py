@@ -8,8 +8,12 @@ that odd characters in a name need no escaping.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
+from itertools import islice
 
 Pattern = str | re.Pattern[str]
+
+#: How many names are compared with a mistyped one: comparing takes some 10 microseconds each.
+NEAR_LIMIT = 5_000
 
 
 def inside(name: str, prefix: str, separator: str = "/") -> str | None:
@@ -84,3 +88,22 @@ def as_patterns(patterns: Pattern | Iterable[Pattern]) -> Sequence[Pattern]:
     if isinstance(patterns, str | re.Pattern):
         return [patterns]
     return list(patterns)
+
+
+def near(wanted: str, names: Iterable[str], *, count: int = 3) -> list[str]:
+    """Return up to *count* of *names* that *wanted*, a name or a pattern, may have been meant for.
+
+    >>> near("fc/kernal", ["fc/kernel", "conv/kernel", "step"], count=1)
+    ['fc/kernel']
+    >>> near("encodr/*", ["encoder/w", "step"])
+    ['encoder/w']
+    """
+    from difflib import get_close_matches
+
+    plain = re.sub(r"^re:|[*?()\\[\]^$|]|\.[*+]", "", wanted)
+    candidates = list(islice(names, NEAR_LIMIT))
+    found = get_close_matches(plain, candidates, n=count, cutoff=0.6)
+    if found or not plain:
+        return found
+    heads = {name[: len(plain)]: name for name in reversed(candidates)}
+    return [heads[head] for head in get_close_matches(plain, heads, n=count, cutoff=0.7)]

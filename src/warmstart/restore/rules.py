@@ -1,0 +1,383 @@
+"""Rules: which tensors of a source are wanted, and under which names.
+
+    rules=["drop fc/*", "rename encoder/* -> bert/*"]     strings, applied in this order
+    rules={"w_old": "w", "emb": ["emb_a", "emb_b"]}       a mapping; None or an empty list drops
+    rules=lambda name: name.removeprefix("module.")       a function; None drops
+    rules=[ws.rename(r"layer(\\d+)", r"block\\1"), ws.drop("re:.*_ema")]
+
+A rule sees the names that the rule before it left.  In a glob's rename the
+first wildcard of the new name takes what the first of the old one stood for, and so on.  TensorFlow's `w:0` answers
+to `w` as well.  Neighbouring `keep` rules keep what either of them names.
+
+Optimizer slots follow their variable, names of run state (`_RUN/...`) are neither seen nor touched,
+and a rule that matches nothing is an error: it is nearly always a typing mistake.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+from ..errors import NameConflict, RuleError
+from ..names import Pattern, joined, matcher, near, parent, without_output
+from ..spec import RUN_PREFIX
+
+#: What a mapping or a function may say of a name: its new name, several of them, or none.
+NewNames = str | Iterable[str] | None
+
+
+class Rule(ABC):
+    """One step from a source's names to the names that are asked for."""
+
+    @abstractmethod
+    def new_names(self, name: str) -> tuple[str, ...] | None:
+        """Return what *name* becomes, `()` to drop it, None when this rule leaves it alone."""
+
+    @abstractmethod
+    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+        """Return the parts of this rule that match none of *names*: as written, and the pattern."""
+
+    def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
+        """Return what *slot* becomes: where its variable goes, unless named itself."""
+        own = self.new_names(slot)
+        return own if own is not None else self.following(slot)
+
+    def following(self, slot: str) -> tuple[str, ...] | None:
+        """Return what *slot* becomes under the new names of its variable."""
+        owner = parent(slot)
+        new_owners = self.new_names(owner)
+        if new_owners is None:
+            return None
+        return tuple(new + slot[len(owner) :] for new in new_owners)
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Rule):
+    """Give the names that a regex matches in full the name that *replacement* expands to."""
+
+    regex: re.Pattern[str]
+    replacement: str
+    pattern: str  # as written
+    text: str
+
+    def new_names(self, name: str) -> tuple[str, ...] | None:
+        match = self.regex.fullmatch(name) or self.regex.fullmatch(name + ":0")
+        return None if match is None else as_names(match.expand(self.replacement), name)
+
+    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+        matched = any(self.new_names(name) is not None for name in names)
+        return [] if matched else [(self.text, self.pattern)]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Rule):
+    """Leave out what any of the patterns matches."""
+
+    patterns: tuple[Pattern, ...]
+
+    def new_names(self, name: str) -> tuple[str, ...] | None:
+        return () if matches(self.patterns, name) else None
+
+    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+        return idle_patterns("drop", self.patterns, names)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Rule):
+    """Leave out what none of the patterns matches."""
+
+    patterns: tuple[Pattern, ...]
+
+    def new_names(self, name: str) -> tuple[str, ...] | None:
+        return (name,) if matches(self.patterns, name) else ()
+
+    def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
+        return self.new_names(slot) or self.following(slot)
+
+    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+        return idle_patterns("keep", self.patterns, names)
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Rule):
+    """Give each of the listed names the names it stands beside."""
+
+    table: Mapping[str, tuple[str, ...]]
+
+    def new_names(self, name: str) -> tuple[str, ...] | None:
+        return self.table.get(name)
+
+    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+        there = set(names)
+        return [(f"the mapping's {old!r}", old) for old in self.table if old not in there]
+
+
+@dataclass(frozen=True, slots=True)
+class Function(Rule):
+    """Ask a function for the new name.  It has no pattern to mistype, so it is never idle."""
+
+    function: Callable[[str], NewNames]
+
+    def new_names(self, name: str) -> tuple[str, ...] | None:
+        new_names = as_names(self.function(name), name)
+        return None if new_names == (name,) else new_names
+
+    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix(Rule):
+    """Put every name under a scope."""
+
+    prefix: str
+    separator: str
+
+    def new_names(self, name: str) -> tuple[str, ...] | None:
+        return (joined(self.prefix, name, self.separator),)
+
+    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """What rules make of a list of names."""
+
+    origin: dict[str, str]  # new name -> old name; one old name may have several new ones
+    dropped: tuple[str, ...]  # old names that have no new one
+    withheld: frozenset[str]  # the names that what was dropped would have ended on
+
+
+def rename(pattern: str | re.Pattern[str], replacement: str) -> Rule:
+    r"""Return the rule that renames what the regex *pattern* matches in full.
+
+    *replacement* may refer to groups, as in `re.sub`: `rename(r"layer(\d+)/w", r"block\1/kernel")`.
+    """
+    regex = compiled(pattern)
+    text = f"rename {regex.pattern} -> {replacement}"
+    return Rename(regex, checked_replacement(regex, replacement, text), regex.pattern, text)
+
+
+def drop(*patterns: Pattern) -> Rule:
+    """Return the rule that leaves out every tensor whose name any of *patterns* matches."""
+    return Drop(checked(patterns, "drop"))
+
+
+def keep(*patterns: Pattern) -> Rule:
+    """Return the rule that leaves out every tensor whose name none of *patterns* matches."""
+    return Keep(checked(patterns, "keep"))
+
+
+def parse(rules: Any) -> tuple[Rule, ...]:
+    """Return rules in any of the forms they may be written in, one or an iterable of them."""
+    if isinstance(rules, Iterable) and not isinstance(rules, str | Mapping):
+        return united([parse_one(rule) for rule in rules])
+    return (parse_one(rules),)
+
+
+def parse_one(rule: Any) -> Rule:
+    """Return a single rule from the form it was written in."""
+    if isinstance(rule, Rule):
+        return rule
+    if isinstance(rule, str):
+        return parse_text(rule)
+    if isinstance(rule, Mapping):
+        return Table({without_output(old): as_names(new, old) for old, new in rule.items()})
+    if callable(rule):
+        return Function(rule)
+    raise TypeError(
+        f"a rule is a string, a mapping, a function or the result of ws.rename, ws.drop or "
+        f"ws.keep, not a {type(rule).__name__}"
+    )
+
+
+def parse_text(text: str) -> Rule:
+    """Return the rule that a string writes down."""
+    verb, _, rest = text.strip().partition(" ")
+    match verb:
+        case "drop" if rest.strip():
+            return drop(rest.strip())
+        case "keep" if rest.strip():
+            return keep(rest.strip())
+        case "rename" if " -> " in rest:
+            old, _, new = rest.partition(" -> ")
+            return parse_rename(old.strip(), new.strip(), text.strip())
+    raise RuleError(
+        f"the rule {text!r} cannot be read; expected 'drop PATTERN', 'keep PATTERN' or "
+        "'rename OLD -> NEW'"
+    )
+
+
+def parse_rename(old: str, new: str, text: str) -> Rule:
+    """Return the rename from the glob or `re:` regex *old* to *new*."""
+    if old.startswith("re:"):
+        return rename(old[3:], new)
+    regex, n_wildcards = glob_with_groups(old)
+    pieces = re.split(r"[*?]", new.replace("\\", r"\\"))
+    if len(pieces) - 1 > n_wildcards:
+        raise RuleError(
+            f"the rule {text!r} has {len(pieces) - 1} wildcards in the new name and only "
+            f"{n_wildcards} in the old one"
+        )
+    expansion = pieces[0] + "".join(rf"\g<{i}>{piece}" for i, piece in enumerate(pieces[1:], 1))
+    return Rename(regex, expansion, old, text)
+
+
+def glob_with_groups(glob: str) -> tuple[re.Pattern[str], int]:
+    """Return *glob* as a regex with one group per wildcard, and how many there are."""
+    pieces = re.split(r"(\*|\?|\[!?[^\]]+\])", glob)
+    groups = {"*": "(.*)", "?": "(.)"}
+    wild = [groups.get(piece) or f"({piece.replace('[!', '[^')})" for piece in pieces[1::2]]
+    plain = [re.escape(piece) for piece in pieces[::2]]
+    body = plain[0] + "".join(w + p for w, p in zip(wild, plain[1:], strict=True))
+    return re.compile(body, re.DOTALL), len(wild)
+
+
+def apply(
+    rules: Any,
+    names: Iterable[str],
+    *,
+    aliases: Mapping[str, str] | None = None,
+    slots: Collection[str] = (),
+) -> Renaming:
+    """Return what *rules* make of *names*.
+
+    *aliases* are further names of tied tensors (alias -> one of *names*); *slots* are those names
+    that stand under their variable's and follow it.  Raise RuleError naming every idle rule, and
+    NameConflict naming every two tensors that end on one name.
+    """
+    aliases, names = aliases or {}, list(names)
+    flow = [Flow(name, name) for name in [*names, *aliases] if not name.startswith(RUN_PREFIX)]
+    idle: list[str] = []
+    for rule in parse(rules):
+        idle += idle_parts(rule, flow)
+        flow = list(stepped(rule, flow, slots))
+    if idle:
+        raise RuleError("\n".join(["these rules match nothing:", *idle]))
+    kept = [f for f in flow if f.kept]
+    origin = {name: name for name in names if name.startswith(RUN_PREFIX)}
+    origin |= without_conflicts(kept, aliases)
+    survivors = {f.old for f in kept}
+    return Renaming(
+        origin=origin,
+        dropped=tuple(n for n in names if n not in survivors and not n.startswith(RUN_PREFIX)),
+        withheld=frozenset(without_output(f.new) for f in flow if not f.kept),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A name on its way through the rules; dropped ones go on, to say what they would be called."""
+
+    old: str
+    new: str
+    kept: bool = True
+
+
+def stepped(rule: Rule, flow: Iterable[Flow], slots: Collection[str]) -> Iterable[Flow]:
+    """Yield *flow* after one more rule."""
+    for item in flow:
+        bare = without_output(item.new)
+        new_names = rule.new_slot_names(bare) if item.old in slots else rule.new_names(bare)
+        if new_names is None or new_names == (bare,):
+            yield item
+        elif not new_names:
+            yield Flow(item.old, item.new, kept=False)
+        else:
+            yield from (Flow(item.old, new, item.kept) for new in new_names)
+
+
+def without_conflicts(kept: Iterable[Flow], aliases: Mapping[str, str]) -> dict[str, str]:
+    """Return new name -> old name, or raise naming every two tensors that end on one name."""
+    origin: dict[str, str] = {}
+    conflicts: list[str] = []
+    for item in kept:
+        first = origin.setdefault(item.new, item.old)
+        if aliases.get(first, first) != aliases.get(item.old, item.old):
+            conflicts.append(f"  {first!r} and {item.old!r} are both {item.new!r}")
+    if conflicts:
+        raise NameConflict(
+            "\n".join(["two tensors end on one name; drop or rename one of them:", *conflicts])
+        )
+    return origin
+
+
+def idle_parts(rule: Rule, flow: Iterable[Flow]) -> list[str]:
+    """Return a line for each part of *rule* that matches no name, with the nearest ones."""
+    bare = list(dict.fromkeys(without_output(item.new) for item in flow if item.kept))
+    return [f"  {text}{near_text(pattern, bare)}" for text, pattern in rule.idle(bare)]
+
+
+def near_text(wanted: str, names: Collection[str]) -> str:
+    """Return the end of a message that names what is near *wanted*, or nothing."""
+    found = near(wanted, names)
+    return f"    near it: {', '.join(found)}" if found else ""
+
+
+def united(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Return *rules* with neighbouring `keep` rules made one."""
+    result: list[Rule] = []
+    for is_keep, run in groupby(rules, lambda rule: isinstance(rule, Keep)):
+        if is_keep:
+            result.append(Keep(tuple(p for rule in run for p in rule.patterns)))  # type: ignore[attr-defined]
+        else:
+            result += run
+    return tuple(result)
+
+
+def as_names(new: NewNames, old: str) -> tuple[str, ...]:
+    """Return what a mapping or a function says of *old* as a tuple of names."""
+    names = (new,) if isinstance(new, str) else tuple(new or ())
+    if not all(isinstance(name, str) and name for name in names):
+        raise RuleError(f"a rule gives {old!r} the name {new!r}, which is not a name")
+    return tuple(without_output(name) for name in names)
+
+
+def compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
+    """Return *pattern* compiled, or a RuleError that says where it is wrong."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise RuleError(f"the regex {pattern!r} cannot be read: {error}") from error
+
+
+def checked(patterns: tuple[Pattern, ...], verb: str) -> tuple[Pattern, ...]:
+    """Return *patterns*, refusing none at all and regexes that cannot be read."""
+    if not patterns:
+        raise RuleError(f"{verb} needs at least one pattern")
+    return tuple(
+        compiled(p[3:]) if isinstance(p, str) and p.startswith("re:") else p for p in patterns
+    )
+
+
+def checked_replacement(regex: re.Pattern[str], replacement: str, text: str) -> str:
+    """Return *replacement*, refusing one that asks for groups that *regex* does not have."""
+    try:
+        regex.sub(replacement, "")  # the new name is read before anything is matched
+    except (re.error, IndexError) as error:
+        raise RuleError(f"the new name in {text!r} cannot be read: {error}") from error
+    return replacement
+
+
+@lru_cache(maxsize=1024)
+def test_of(pattern: Pattern) -> Callable[[str], bool]:
+    """Return the compiled test of *pattern*, made once."""
+    return matcher(pattern)
+
+
+def matches(patterns: Iterable[Pattern], name: str) -> bool:
+    """Return whether any of *patterns* matches *name*, with or without TensorFlow's `:0`."""
+    return any(test_of(p)(name) or test_of(p)(name + ":0") for p in patterns)
+
+
+def idle_patterns(
+    verb: str, patterns: Iterable[Pattern], names: Collection[str]
+) -> list[tuple[str, str]]:
+    """Return those of *patterns* that match none of *names*, as written after *verb*."""
+    idle = [p for p in patterns if not any(matches((p,), name) for name in names)]
+    texts = [p if isinstance(p, str) else p.pattern for p in idle]
+    return [(f"{verb} {text}", text) for text in texts]
