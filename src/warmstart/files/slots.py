@@ -1,0 +1,73 @@
+"""Optimizer slots and step counters known by name alone, where a file records no roles.
+
+TensorFlow 1 names a slot after its variable and its optimizer, `fc/kernel/Adam`, and a second one
+`fc/kernel/Adam_1`.  A tensor is taken for a slot only if the variable it would belong to is there
+too, so that a layer that happens to be called `Adam` is not.
+"""
+
+import re
+from collections.abc import Collection, Container, Mapping
+
+from ..names import inside, parent
+from ..spec import TensorSpec
+
+#: Optimizers whose slots bear their name: those of tf.compat.v1.train, then of tf.contrib and BERT.
+OPTIMIZERS = frozenset(
+    ("Adadelta", "Adagrad", "AdagradDA", "Adam", "Ftrl", "GradientDescent", "Momentum",
+     "ProximalAdagrad", "ProximalGradientDescent", "RMSProp",
+     "AdaMax", "AdamW", "AdamWOptimizer", "AddSignOptimizer", "LARSOptimizer", "LAMBOptimizer",
+     "LazyAdam", "MomentumW", "MomentumWOptimizer", "Nadam", "PowerSignOptimizer",
+     "adam_m", "adam_v")
+)  # fmt: skip
+
+#: Scalars that count steps: TensorFlow's global step, and Adam's powers of its betas.
+COUNTERS = frozenset(("global_step", "beta1_power", "beta2_power"))
+
+#: Where a TensorFlow 2 object checkpoint keeps its graph of objects.
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+
+def slot_name(name: str) -> str:
+    """Return the last part of *name* without the number that tells equal ones apart.
+
+    >>> slot_name("fc/kernel/Adam_1"), slot_name("fc/kernel/Adam")
+    ('Adam', 'Adam')
+    """
+    return re.sub(r"_\d+$", "", inside(name, parent(name)) or name)
+
+
+def is_slot(name: str, names: Container[str], known: Collection[str] = ()) -> bool:
+    """Return whether *name* is a slot of a variable in *names*; *known* adds to the table.
+
+    >>> is_slot("fc/kernel/Adam_1", {"fc/kernel"}), is_slot("Adam/kernel", {"Adam"})
+    (True, False)
+    """
+    last = slot_name(name)
+    return parent(name) in names and (last in OPTIMIZERS or last in known)
+
+
+def is_counter(name: str) -> bool:
+    """Return whether *name* is that of a step counter.
+
+    >>> is_counter("global_step"), is_counter("opt/beta1_power_1"), is_counter("steps")
+    (True, True, False)
+    """
+    return slot_name(name) in COUNTERS
+
+
+def is_object_slot(name: str) -> bool:
+    """Return whether a TensorFlow 2 object checkpoint keeps training state under *name*.
+
+    >>> is_object_slot("model/w/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE")
+    True
+    """
+    in_object = inside(name, "optimizer") or inside(name, "save_counter")
+    return in_object is not None or "/.OPTIMIZER_SLOT/" in name or name == OBJECT_GRAPH
+
+
+def training_only(specs: Mapping[str, TensorSpec]) -> set[str]:
+    """Return the names in *specs* that the table takes for slots and step counters."""
+    counters = {name for name, spec in specs.items() if not spec.shape and is_counter(name)}
+    slots = {name for name in specs if is_slot(name, specs)}
+    of_objects = filter(is_object_slot, specs) if OBJECT_GRAPH in specs else ()
+    return counters | slots | {*of_objects}
