@@ -118,11 +118,26 @@ class DictSource(Source):
 class View(Source):
     """Another source with some of its tensors left out or under other names."""
 
-    def __init__(self, source: Source, origin: Mapping[str, str]) -> None:
-        """Show of *source* what *origin* names: new name -> name in *source*."""
+    def __init__(
+        self,
+        source: Source,
+        origin: Mapping[str, str],
+        *,
+        aliases: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Show of *source* what *origin* names: new name -> name in *source*.
+
+        Without *aliases* (new alias -> new name) those are kept whose tensor kept its name;
+        without *metadata* the source's own is shown.
+        """
         self._source = source
         self._origin = dict(origin)
         self._specs = {new: source.specs[old].renamed(new) for new, old in self._origin.items()}
+        kept = {old: new for new, old in self._origin.items() if new == old}
+        inherited = {a: kept[s] for a, s in source.aliases.items() if s in kept}
+        self._aliases = inherited if aliases is None else dict(aliases)
+        self._metadata = metadata
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
@@ -130,12 +145,11 @@ class View(Source):
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        return self._source.metadata
+        return self._source.metadata if self._metadata is None else self._metadata
 
     @property
     def aliases(self) -> Mapping[str, str]:
-        kept = {old: new for new, old in self._origin.items() if new == old}
-        return {a: kept[s] for a, s in self._source.aliases.items() if s in kept}
+        return self._aliases
 
     def read(self, name: str) -> "np.ndarray":
         return self._source.read(self._old(name))
