@@ -6,13 +6,14 @@ a member of a zip, the metadata of a safetensors header):
     {"warmstart": 1,
      "roles": {"trainable": ["fc.weight", ...], "slot": [...]},
      "aliases": {"decoder.weight": "encoder.weight"},
-     "metadata": {"run": "..."}}
+     "metadata": {"run": "..."},
+     "dtypes": {"bfloat16": ["fc.weight", ...]}}
 
 Empty parts are left out, and a source that says nothing leaves no note at all.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import CorruptCheckpoint
@@ -23,11 +24,15 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """The note of one checkpoint; `roles` is by name."""
+    """The note of one checkpoint; `roles` is by name.
+
+    `dtypes`, by name too, is for a format that has only raw bytes for some of them.
+    """
 
     roles: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
 
 
 def notes_of(source: Source) -> Notes:
@@ -36,16 +41,33 @@ def notes_of(source: Source) -> Notes:
     return Notes(roles, dict(source.aliases), dict(source.metadata))
 
 
-def encode(notes: Notes) -> str | None:
-    """Return *notes* as JSON, one text for the same notes; None when there is nothing to say."""
-    by_role: dict[str, list[str]] = {}
-    for name in sorted(notes.roles):
-        by_role.setdefault(notes.roles[name], []).append(name)
-    parts = {"roles": by_role, "aliases": dict(notes.aliases), "metadata": dict(notes.metadata)}
+def encode(notes: Notes, *, always: bool = False) -> str | None:
+    """Return *notes* as JSON, one text for the same notes; None when there is nothing to say.
+
+    With *always* an empty note is written too: it says that this library wrote the file.
+    """
+    parts = {
+        "roles": grouped(notes.roles),
+        "aliases": dict(notes.aliases),
+        "metadata": dict(notes.metadata),
+        "dtypes": grouped(notes.dtypes),
+    }
     said = {key: part for key, part in parts.items() if part}
-    if not said:
+    if not said and not always:
         return None
     return json.dumps({"warmstart": VERSION, **said}, sort_keys=True, ensure_ascii=False)
+
+
+def grouped(by_name: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names of each value, sorted.
+
+    >>> grouped({"b": "slot", "a": "slot"})
+    {'slot': ['a', 'b']}
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(by_name):
+        groups.setdefault(by_name[name], []).append(name)
+    return groups
 
 
 def decode(text: str | bytes) -> Notes:
@@ -58,15 +80,39 @@ def decode(text: str | bytes) -> Notes:
         raise CorruptCheckpoint(
             f"the note on roles and run state is not of version {VERSION}: {str(text)[:60]!r}"
         )
-    by_role = value.get("roles", {})
-    if not isinstance(by_role, dict) or not all(is_strings(names) for names in by_role.values()):
-        raise CorruptCheckpoint("the roles are not lists of names")
-    aliases, metadata = value.get("aliases", {}), value.get("metadata", {})
-    for part in (aliases, metadata):
-        if not isinstance(part, dict) or not is_strings(list(part.values())):
-            raise CorruptCheckpoint("the aliases or the metadata do not map text to text")
-    roles = {name: role for role, names in by_role.items() for name in names}
-    return Notes(roles, aliases, metadata)
+    return Notes(
+        roles=ungrouped(value.get("roles", {}), "roles"),
+        aliases=texts(value.get("aliases", {}), "aliases"),
+        metadata=texts(value.get("metadata", {}), "metadata"),
+        dtypes=ungrouped(value.get("dtypes", {}), "dtypes"),
+    )
+
+
+def ungrouped(groups: object, what: str) -> dict[str, str]:
+    """Return value by name, for what `grouped` made."""
+    if not isinstance(groups, dict) or not all(is_strings(names) for names in groups.values()):
+        raise CorruptCheckpoint(f"the {what} in the note are not lists of names")
+    return {name: value for value, names in groups.items() for name in names}
+
+
+def texts(value: object, what: str) -> dict[str, str]:
+    """Return *value* if it maps text to text."""
+    if not isinstance(value, dict) or not is_strings(list(value.values())):
+        raise CorruptCheckpoint(f"the {what} in the note do not map text to text")
+    return value
+
+
+def checked(notes: Notes, names: Container[str]) -> Notes:
+    """Return *notes* if their aliases fit a file of tensors called *names*.
+
+    A role for a name that is not there says nothing, and is left alone: tools that drop tensors
+    from a file keep its metadata.
+    """
+    wrong = {a: n for a, n in notes.aliases.items() if a in names or n not in names}
+    if wrong:
+        listed = ", ".join(f"{alias!r} for {name!r}" for alias, name in wrong.items())
+        raise CorruptCheckpoint(f"the note has aliases that the tensors contradict: {listed}")
+    return notes
 
 
 def is_strings(value: object) -> bool:

@@ -1,0 +1,91 @@
+"""Arrays as the formats need them: over the bytes of a file, and as bytes for a file."""
+
+import mmap
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import CannotHold, CheckpointNotFound, SaveError, UnsupportedCheckpoint
+from ..source import Source
+from ..spec import TensorSpec, spec_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Buffer = bytes | bytearray | memoryview
+
+
+def map_file(path: Path) -> memoryview:
+    """Return the bytes of the file at *path*, read-only and not read yet.
+
+    Whatever is made of the view keeps the map alive, so there is nothing to close.  A save of ours
+    puts a new file in the place of *path* and leaves the mapped one as it was.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:  # which mmap does not take
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise CheckpointNotFound(f"{path} cannot be opened: {error.strerror or error}") from error
+
+
+def array_over(
+    buffer: Buffer,
+    dtype: "np.dtype",
+    shape: tuple[int, ...],
+    begin: int = 0,
+    *,
+    order: Literal["C", "F"] = "C",
+) -> "np.ndarray":
+    """Return the array that lies in *buffer* from *begin*, without a copy.
+
+    The caller has checked that the bytes are there; NumPy's own limits (64 dimensions, or a huge
+    one beside a zero) are the file's fault, not ours.
+    """
+    import numpy as np
+
+    try:
+        return np.ndarray(shape, dtype, buffer=buffer, offset=begin, order=order)
+    except (ValueError, MemoryError) as error:
+        raise UnsupportedCheckpoint(f"NumPy has no array of shape {shape}: {error}") from error
+
+
+def settled(array: "np.ndarray") -> "np.ndarray":
+    """Return *array* in native byte order and C order, itself when it is so already."""
+    import numpy as np
+
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return np.asarray(native, order="C")
+
+
+def values_to_write(source: Source, spec: TensorSpec) -> "np.ndarray":
+    """Return the values of *spec*, C-ordered and little-endian, as every format here stores them.
+
+    The header was written from the specs, so values that turn out otherwise cannot be saved.
+    """
+    array = source.read(spec.name)
+    found = spec_of(spec.name, array)
+    if (found.dtype, found.shape) != (spec.dtype, spec.shape):
+        raise SaveError(f"{spec.name!r} was to be {spec}, but the values are {found}")
+    array = settled(array)
+    return array if sys.byteorder == "little" else array.astype(array.dtype.newbyteorder("<"))
+
+
+def bytes_of(array: "np.ndarray") -> memoryview:
+    """Return the bytes of a C-ordered *array* without a copy, whatever its dtype."""
+    import numpy as np
+
+    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
+
+
+def refuse_unheld(kind: str, faults: Mapping[str, str], advice: str) -> None:
+    """Raise CannotHold with every fault by name, if there is any."""
+    if not faults:
+        return
+    width = max(len(repr(name)) for name in faults)
+    lines = [f"  {name!r:{width}}  {fault}" for name, fault in faults.items()]
+    raise CannotHold("\n".join([f"{kind} cannot hold {len(faults)} of these:", *lines, advice]))

@@ -1,0 +1,61 @@
+"""One safetensors file as a source."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import noting
+from ...source import Source, no_such_tensor
+from ...spec import TensorSpec
+from ..arrays import array_over, map_file, settled
+from .header import Entry, read_header
+from .packing import unpack
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class SafetensorsSource(Source):
+    """A mapped file: `read` returns a read-only view of it.
+
+    Only what a foreign writer left unaligned, or packed below a byte, is copied.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._place = f"while reading {path}"
+        self._file = map_file(path)
+        with noting(self._place):
+            header = read_header(self._file)
+        self._entries = header.entries
+        self._notes = header.notes
+        self._data = header.data
+        self._specs = {name: entry.spec for name, entry in header.entries.items()}
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._specs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._notes.metadata
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._notes.aliases
+
+    def read(self, name: str) -> "np.ndarray":
+        entry = self._entries.get(self._notes.aliases.get(name, name))
+        if entry is None:
+            raise no_such_tensor(name, self._specs)
+        with noting(self._place):
+            return self._array(entry)
+
+    def _array(self, entry: Entry) -> "np.ndarray":
+        import numpy as np
+
+        spec, begin = entry.spec, self._data + entry.begin
+        if entry.bits < 8:
+            packed = array_over(self._file, np.dtype("u1"), (entry.end - entry.begin,), begin)
+            return array_over(unpack(packed, entry.bits).data, spec.numpy_dtype, spec.shape)
+        array = array_over(self._file, spec.numpy_dtype.newbyteorder("<"), spec.shape, begin)
+        return settled(array if array.flags.aligned else array.copy())
