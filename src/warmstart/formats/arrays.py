@@ -82,6 +82,15 @@ def bytes_of(array: "np.ndarray") -> memoryview:
     return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
+def encodable(text: str) -> bool:
+    """Return whether *text* can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def refuse_unheld(kind: str, faults: Mapping[str, str], advice: str) -> None:
     """Raise CannotHold with every fault by name, if there is any."""
     if not faults:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...binary.atomic import replacing, write_fully
 from ...source import Source
 from ...spec import TensorSpec
-from ..arrays import bytes_of, refuse_unheld, values_to_write
+from ..arrays import bytes_of, encodable, refuse_unheld, values_to_write
 from ..notes import Notes, encode, notes_of
 from .header import CODES, MAX_HEADER, METADATA, NOTE
 from .packing import pack
@@ -54,15 +54,6 @@ def fault_of(spec: TensorSpec) -> str | None:
     if spec.size * HELD[spec.dtype][2] % 8:
         return f"{spec}: ends inside a byte"
     return None if encodable(spec.name) else "is not Unicode text"
-
-
-def encodable(name: str) -> bool:
-    """Return whether *name* can be written as UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def metadata_of(source: Source) -> dict[str, str]:

@@ -1,0 +1,223 @@
+"""An archive of arrays, and a single array, as sources."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...binary.zip import Member, inflated, read_members
+from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
+from ...source import Source, no_such_tensor
+from ...spec import ITEMSIZES, RUN_PREFIX, TensorSpec
+from ..arrays import array_over, map_file, settled
+from ..notes import Notes, checked, decode
+from .npy import MAX_HEAD, Npy, parse_npy
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NOTE = RUN_PREFIX + "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One array: its spec, its header, and the member it is in."""
+
+    spec: TensorSpec
+    npy: Npy
+    member: Member
+
+
+class NpySource(Source):
+    """The one array of an .npy file, mapped, under the name of the file; there is no checksum."""
+
+    def __init__(self, path: Path) -> None:
+        self._place = f"while reading {path}"
+        file = map_file(path)
+        with noting(self._place):
+            npy = parse_npy(bytes(file[:MAX_HEAD]), len(file))
+            self._specs = {path.stem: spec_of_npy(path.stem, npy, Notes())}
+        self._npy, self._values = npy, file[npy.begin :]
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._specs
+
+    def read(self, name: str) -> "np.ndarray":
+        if name not in self._specs:
+            raise no_such_tensor(name, self._specs)
+        with noting(self._place):
+            return values(self._values, self._npy, self._specs[name])
+
+
+class NpzSource(Source):
+    """An archive: stored members are read-only views of the mapped file, deflated ones unpacked.
+
+    A stored member that NumPy wrote may lie unaligned; NumPy's flags say so, and it can be used.
+    """
+
+    def __init__(self, path: Path, *, verify: bool) -> None:
+        self._place = f"while reading {path}"
+        self._file = map_file(path)
+        self._unchecked = set[str]()
+        with noting(self._place):
+            members = by_name(read_members(self._file))
+            headers = read_headers(self._file, members)
+            self._notes = self._read_notes(headers, members)
+            self._entries = entries(headers, members, self._notes)
+        self._specs = {name: entry.spec for name, entry in self._entries.items()}
+        if verify:
+            self._unchecked.update(self._entries)
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._specs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._notes.metadata
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._notes.aliases
+
+    def read(self, name: str) -> "np.ndarray":
+        name = self._notes.aliases.get(name, name)
+        if name not in self._entries:
+            raise no_such_tensor(name, self._specs)
+        entry = self._entries[name]
+        with noting(self._place), noting(f"in the member {entry.member.name!r}"):
+            raw = member_bytes(self._file, entry.member, verify=name in self._unchecked)
+            self._unchecked.discard(name)
+            return values(raw[entry.npy.begin :], entry.npy, entry.spec)
+
+    def _read_notes(self, headers: dict[str, Npy], members: dict[str, Member]) -> Notes:
+        npy = headers.pop(NOTE, None)
+        if npy is None:
+            return Notes()
+        raw = member_bytes(self._file, members[NOTE], verify=True)
+        return checked(decode(bytes(raw[npy.begin :])), headers)
+
+
+def by_name(members: list[Member]) -> dict[str, Member]:
+    """Return the members by the name of their array; `w` and `w.npy` are one name, as in NumPy.
+
+    Folders, which archivers add, hold nothing and are no arrays.
+    """
+    arrays = [m for m in members if not (m.name.endswith("/") and m.size == 0)]
+    found = {member.name.removesuffix(".npy"): member for member in arrays}
+    if len(found) != len(arrays):
+        names = [member.name.removesuffix(".npy") for member in arrays]
+        twice = sorted(name for name in found if names.count(name) > 1)
+        raise CorruptCheckpoint(f"arrays that are there twice: {', '.join(map(repr, twice))}")
+    return found
+
+
+def read_headers(file: memoryview, members: Mapping[str, Member]) -> dict[str, Npy]:
+    """Return the header of every member; those that cannot be read are refused together."""
+    headers, faults = {}, dict[str, UnsupportedCheckpoint]()
+    for name, member in members.items():
+        with noting(f"in the member {member.name!r}"):
+            try:
+                headers[name] = parse_npy(first_bytes(file, member), member.size)
+            except UnsupportedCheckpoint as error:
+                faults[member.name] = error
+    refuse_unsupported({name: str(error) for name, error in faults.items()})
+    return headers
+
+
+def entries(
+    headers: Mapping[str, Npy], members: Mapping[str, Member], notes: Notes
+) -> dict[str, Entry]:
+    """Return every array by name, with its true dtype and its role."""
+    found, faults = {}, {}
+    for name, npy in headers.items():
+        try:
+            found[name] = Entry(spec_of_npy(name, npy, notes), npy, members[name])
+        except UnsupportedCheckpoint as error:
+            faults[members[name].name] = str(error)
+    refuse_unsupported(faults)
+    return found
+
+
+def refuse_unsupported(faults: Mapping[str, str]) -> None:
+    """Raise one error for every member that cannot be read."""
+    if faults:
+        lines = [f"  {name!r}: {fault}" for name, fault in faults.items()]
+        raise UnsupportedCheckpoint("\n".join([f"{len(faults)} members cannot be read:", *lines]))
+
+
+def spec_of_npy(name: str, npy: Npy, notes: Notes) -> TensorSpec:
+    """Return the spec of an array; raw bytes have a dtype only if the *notes* know it."""
+    role = "run" if name.startswith(RUN_PREFIX) else notes.roles.get(name)
+    dtype = npy.dtype or notes.dtypes.get(name)
+    if dtype is None:
+        raise UnsupportedCheckpoint(
+            f"it holds raw values of {npy.itemsize} bytes ({npy.descr!r}), of no stated dtype.  "
+            "NumPy saves bfloat16 and float8 so: array.view(ml_dtypes.bfloat16) gives them back, "
+            "and an .npz saved by this library keeps them"
+        )
+    if npy.dtype is None and ITEMSIZES.get(dtype) != npy.itemsize:
+        raise CorruptCheckpoint(f"{name!r} is noted as {dtype}, but has {npy.itemsize}-byte values")
+    return TensorSpec(name, dtype, npy.shape, role)
+
+
+def first_bytes(file: memoryview, member: Member) -> bytes:
+    """Return as much of *member* as its header can take."""
+    packed = file[member.begin : member.end]
+    if not member.deflated:
+        return bytes(packed[:MAX_HEAD])
+    head = b""
+    for piece in inflated(packed, member.size):
+        head += piece
+        if len(head) >= MAX_HEAD:
+            break
+    return head[:MAX_HEAD]
+
+
+def member_bytes(file: memoryview, member: Member, *, verify: bool) -> memoryview:
+    """Return the bytes of *member*: a view of the file, or unpacked into new memory."""
+    packed = file[member.begin : member.end]
+    if member.deflated:
+        packed = unpacked(inflated(packed, member.size), member.size)
+    if verify and zlib.crc32(packed) != member.crc:
+        raise CorruptCheckpoint("its CRC-32 is not that of its bytes: they were changed")
+    return packed
+
+
+def unpacked(pieces: Iterator[bytes], size: int) -> memoryview:
+    """Return the *pieces* as one, *size* bytes long."""
+    import numpy as np
+
+    try:
+        whole = np.empty(size, np.uint8).data
+    except MemoryError as error:
+        raise UnsupportedCheckpoint(f"{size} bytes do not fit into memory") from error
+    at = 0
+    for piece in pieces:
+        whole[at : at + len(piece)] = piece
+        at += len(piece)
+    return whole
+
+
+def values(raw: memoryview, npy: Npy, spec: TensorSpec) -> "np.ndarray":
+    """Return the array in *raw*, copied only where byte order or axis order ask for it."""
+    import numpy as np
+
+    dtype = spec.numpy_dtype if npy.dtype is None else np.dtype(npy.descr)
+    array = array_over(raw, dtype, npy.shape, order="F" if npy.fortran_order else "C")
+    return strings(array) if npy.dtype == "string" else settled(array)
+
+
+def strings(array: "np.ndarray") -> "np.ndarray":
+    """Return fixed-width bytes or text as an array of `bytes`, text in UTF-8."""
+    import numpy as np
+
+    found = np.empty(array.shape, object)
+    try:
+        items = [i if isinstance(i, bytes) else i.encode() for i in array.ravel().tolist()]
+    except ValueError as error:
+        raise CorruptCheckpoint(f"an array of {array.dtype.str!r} holds what is no text") from error
+    found.reshape(-1)[:] = items
+    return found
