@@ -1,0 +1,85 @@
+"""What differs between the engines in the story: names, and what a script needs."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import CheckpointNotFound, MissingDependency
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One telling of the story."""
+
+    name: str
+    package: str  # the framework, as it is imported
+    scripts: tuple[str, ...]
+    bias: str  # of the pretrained layer, to look at
+    frozen: tuple[str, ...]  # the pretrained layer with its batch norm
+    trained: tuple[str, ...]  # what both models have beside it
+
+
+ENGINES = {
+    "torch": Engine(
+        name="torch",
+        package="torch",
+        scripts=("mnist.py", "mnist_ext.py", "predict.py", "diff.sh"),
+        bias="mnist.hidden.bias",
+        frozen=(
+            "mnist.hidden.bias",
+            "mnist.hidden.weight",
+            "mnist.norm.bias",
+            "mnist.norm.num_batches_tracked",
+            "mnist.norm.running_mean",
+            "mnist.norm.running_var",
+            "mnist.norm.weight",
+        ),
+        trained=("mnist.logits.bias", "mnist.logits.weight"),
+    ),
+    "tf": Engine(
+        name="tf",
+        package="tensorflow",
+        scripts=(
+            "mnist.py", "mnist_ext.py", "predict.py", "diff.sh", "batch_norm.py", "adamw.py",
+            "from_torch.py",
+        ),
+        bias="mnist/hidden/bias",
+        frozen=(
+            "mnist/hidden/bias",
+            "mnist/hidden/kernel",
+            "mnist/norm/beta",
+            "mnist/norm/gamma",
+            "mnist/norm/moving_mean",
+            "mnist/norm/moving_variance",
+        ),
+        trained=("mnist/logits/bias", "mnist/logits/kernel"),
+    ),
+}  # fmt: skip
+
+
+def engine_named(name: str) -> Engine:
+    """Return the engine called *name*; raise when what its story needs is not installed."""
+    if name not in ENGINES:
+        raise ValueError(f"no engine is called {name!r}; known: {', '.join(ENGINES)}")
+    engine = ENGINES[name]
+    missing = [package for package in (engine.package, "sklearn") if not installed(package)]
+    if missing:
+        raise MissingDependency(
+            f"the demo with {name} needs {' and '.join(missing)}: "
+            f"pip install 'warmstart[{name},demo]'"
+        )
+    return engine
+
+
+def installed(package: str) -> bool:
+    """Return whether *package* could be imported; it is not."""
+    return find_spec(package) is not None
+
+
+def examples(engine: str) -> Path:
+    """Return the folder of the example scripts: in the package, or in a checkout beside it."""
+    package = Path(__file__).parent
+    for folder in (package / "examples", package.parents[2] / "examples"):
+        if (folder / engine / "mnist.py").is_file():
+            return folder / engine
+    raise CheckpointNotFound(f"the example scripts are neither in {package} nor beside it")
