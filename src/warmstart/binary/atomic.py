@@ -20,12 +20,14 @@ TEMPORARY = ".warmstart-tmp"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[FileIO]:
+def replacing(path: Path, *, follow_link: bool = True) -> Iterator[FileIO]:
     """Yield an unbuffered new file that takes the place of *path* when the block ends well.
 
+    A link keeps pointing at what is replaced; without *follow_link* it is replaced itself, which is
+    right for a file that is only part of a checkpoint and may be shared with another one.
     An OSError (a full disk, a read-only folder) becomes a SaveError that names *path*.
     """
-    path = Path(os.path.realpath(path))  # a link keeps pointing at what is replaced
+    path = Path(os.path.realpath(path)) if follow_link else path
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
     with translating_os_errors(path):
         file = FileIO(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "r+")

@@ -1,0 +1,280 @@
+"""Sorted tables of bytes to bytes, LevelDB's sstables: blocks of entries, then an index of them.
+
+    block*  | metaindex block | index block | footer (48 bytes)
+    block   = entry* | u32 restart offset * n | u32 n | u8 compression | u32 masked CRC-32C
+    entry   = varint shared | varint fresh | varint length | fresh key bytes | value
+    footer  = two handles (varint offset, varint size), zeros up to byte 40, magic
+
+An entry's key is the first *shared* bytes of the key before it, then its fresh ones; at a restart
+nothing is shared.  The index block has an entry for each block: a key not below any in it and below
+all of the next, and the block's handle.  Keys are strictly increasing.
+Source: TensorFlow 2.21, tsl/lib/io/{format,block_builder,table_builder}.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+
+from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
+from .checksum import crc32c, mask
+from .mapped import Mapped
+from .wire import read_varint, varint
+
+MAGIC = bytes.fromhex("57fb808b247547db")
+FOOTER = 48
+TRAILER = 5  # after each block: its compression and checksum
+BLOCK_SIZE = 256 << 10
+RESTART_INTERVAL = 16
+
+#: Keys written out in full may take this many times their block's bytes.  A writer that restarts
+#: every 16 entries stays under 17; without a bound a small file could fill the memory.
+MAX_EXPANSION = 64
+
+Items = list[tuple[bytes, bytes]]
+
+
+class Table:
+    """A table of which only the blocks that are asked for are read."""
+
+    def __init__(self, data: Mapped, *, verify: bool) -> None:
+        """Take *data*, a whole file; with *verify* each block's checksum is checked."""
+        self._data = data
+        self._verify = verify
+        self._sound: set[int] = set()  # offsets of the blocks already checked
+        footer = self._footer()
+        _, _, at = read_handle(footer, 0)  # of the metaindex, which is empty
+        offset, size, _ = read_handle(footer, at)
+        self._check_block(offset, size)
+        index = block_items(bytes(data[offset : offset + size]))
+        self._last_keys = [key for key, _ in index]
+        self._handles = [read_handle(value, 0)[:2] for _, value in index]
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of *key*, or None; one block is looked into."""
+        at = bisect_left(self._last_keys, key)
+        if at == len(self._handles):
+            return None
+        offset, size = self._handles[at]
+        self._check_block(offset, size)
+        block = bytes(self._data[offset : offset + size])
+        for found, value in entries(block, restart_before(block, key)):
+            if found >= key:
+                return value if found == key else None
+        return None
+
+    def blocks(self) -> Iterator[Items]:
+        """Yield the (key, value) of each block, in the order of keys."""
+        last = b""
+        for (offset, size), bound in zip(self._handles, self._last_keys, strict=True):
+            self._check_block(offset, size)
+            items = block_items(bytes(self._data[offset : offset + size]))
+            if not items:
+                continue
+            if (last and items[0][0] <= last) or items[-1][0] > bound:
+                raise CorruptCheckpoint(f"the block at byte {offset} of the table is out of order")
+            last = items[-1][0]
+            yield items
+
+    def _footer(self) -> bytes:
+        size = len(self._data)
+        if size < FOOTER:
+            raise CorruptCheckpoint(f"the table has {size} bytes; its footer alone takes {FOOTER}")
+        footer = bytes(self._data[size - FOOTER :])
+        if not footer.endswith(MAGIC):
+            raise CorruptCheckpoint(
+                f"the table ends in {footer[-8:].hex()}, not {MAGIC.hex()}: it is cut short or "
+                "no table at all"
+            )
+        return footer[:-8]
+
+    def _check_block(self, offset: int, size: int) -> None:
+        """Refuse a block that the file does not hold, is damaged, or is compressed."""
+        if offset in self._sound:
+            return
+        end = offset + size
+        if end + TRAILER > len(self._data) - FOOTER:
+            raise CorruptCheckpoint(
+                f"a block of the table ends at byte {end} of {len(self._data)}, beyond its place"
+            )
+        compression = self._data[end]
+        if self._verify:
+            found = mask(crc32c(memoryview(self._data)[offset : end + 1]))
+            stated = int.from_bytes(self._data[end + 1 : end + TRAILER], "little")
+            if found != stated:
+                raise CorruptCheckpoint(
+                    f"the checksum of the table's block at byte {offset} is {found:#010x}, "
+                    f"where {stated:#010x} was written: the file is damaged"
+                )
+        if compression == 1:
+            raise UnsupportedCheckpoint(
+                f"the table's block at byte {offset} is compressed with snappy, which is not read; "
+                "save the checkpoint anew with TensorFlow"
+            )
+        if compression:
+            raise CorruptCheckpoint(
+                f"the table's block at byte {offset} has an unknown compression"
+            )
+        self._sound.add(offset)
+
+
+def read_handle(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return offset and size of the block whose handle stands at *at*, and where that ends."""
+    offset, at = read_varint(data, at)
+    size, at = read_varint(data, at)
+    return offset, size, at
+
+
+def entries_end(block: bytes) -> int:
+    """Return where the entries of *block* end and its restart offsets begin."""
+    restarts = int.from_bytes(block[-4:], "little")
+    end = len(block) - 4 - 4 * restarts
+    if len(block) < 4 or end < 0:
+        raise CorruptCheckpoint(
+            f"a block of {len(block)} bytes of the table claims {restarts} restarts"
+        )
+    return end
+
+
+def entries(block: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (key, value) of *block* from byte *at* on, where a restart stands."""
+    end, key = entries_end(block), b""
+    while at < end:
+        shared, at = read_varint(block, at)
+        fresh, at = read_varint(block, at)
+        length, at = read_varint(block, at)
+        middle = at + fresh
+        if shared > len(key) or middle + length > end:
+            raise CorruptCheckpoint(
+                f"an entry of the table before byte {at} of its block is broken"
+            )
+        key = key[:shared] + block[at:middle]
+        at = middle + length
+        yield key, block[middle:at]
+
+
+def block_items(block: bytes) -> Items:
+    """Return every (key, value) of *block*: what `entries` yields, three times as fast."""
+    end, at, key, room = entries_end(block), 0, b"", MAX_EXPANSION * len(block)
+    items: Items = []
+    add = items.append
+    while at < end:
+        # Each of the three numbers nearly always is one byte.  The four bytes of the restart count
+        # lie behind the entries, so looking three bytes ahead stays inside the block.
+        shared, fresh, length = block[at], block[at + 1], block[at + 2]
+        at += 3
+        if shared > 0x7F or fresh > 0x7F or length > 0x7F:
+            shared, at = read_varint(block, at - 3)
+            fresh, at = read_varint(block, at)
+            length, at = read_varint(block, at)
+        middle = at + fresh
+        if shared > len(key) or middle + length > end:
+            raise CorruptCheckpoint(
+                f"an entry of the table before byte {at} of its block is broken"
+            )
+        before, key = key, key[:shared] + block[at:middle]
+        at = middle + length
+        room -= len(key)
+        if (key <= before and items) or room < 0:
+            raise CorruptCheckpoint(
+                f"the keys of the table before byte {at} of their block do not increase, "
+                f"or take more than {MAX_EXPANSION} times its size"
+            )
+        add((key, block[middle:at]))
+    return items
+
+
+def restart_before(block: bytes, key: bytes) -> int:
+    """Return the offset of the last restart of *block* whose key is not above *key*."""
+    end = entries_end(block)
+    low, high = 0, (len(block) - 4 - end) // 4
+    while high - low > 1:
+        middle = (low + high) // 2
+        if restart_key(block, end, middle) <= key:
+            low = middle
+        else:
+            high = middle
+    return restart_offset(block, end, low) if low else 0
+
+
+def restart_offset(block: bytes, end: int, number: int) -> int:
+    """Return where the restart *number* of *block* begins; its entries end at *end*."""
+    at = end + 4 * number
+    return int.from_bytes(block[at : at + 4], "little")
+
+
+def restart_key(block: bytes, end: int, number: int) -> bytes:
+    """Return the key at restart *number* of *block*, which must be written out in full."""
+    for key, _ in entries(block, restart_offset(block, end, number)):
+        return key
+    raise CorruptCheckpoint(f"restart {number} of a block of the table lies behind its entries")
+
+
+def write_table(items: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the table of *items*, which are sorted by key, each key once."""
+    out = bytearray()
+    index: Items = []
+    for block, last_key in filled_blocks(items):
+        index.append((last_key, handle(len(out), len(block))))
+        out += sealed(block)
+    meta = handle(len(out), 8)
+    out += sealed(build_block([], RESTART_INTERVAL))
+    index_block = build_block(index, 1)
+    footer = meta + handle(len(out), len(index_block))
+    out += sealed(index_block)
+    return bytes(out + footer.ljust(FOOTER - 8, b"\0") + MAGIC)
+
+
+def filled_blocks(items: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield blocks of about BLOCK_SIZE bytes, each with its last key."""
+    batch: Items = []
+    size = 0
+    for key, value in items:
+        batch.append((key, value))
+        size += len(key) + len(value) + 3
+        if size >= BLOCK_SIZE:
+            yield build_block(batch, RESTART_INTERVAL), key
+            batch, size = [], 0
+    if batch:
+        yield build_block(batch, RESTART_INTERVAL), batch[-1][0]
+
+
+def build_block(items: Items, interval: int) -> bytes:
+    """Return a block of *items* with a restart every *interval* entries."""
+    out = bytearray()
+    restarts = [0]
+    last = b""
+    for number, (key, value) in enumerate(items):
+        if number % interval == 0:
+            if number:
+                restarts.append(len(out))
+            shared = 0
+        else:
+            shared = shared_prefix(last, key)
+        fresh = key[shared:]
+        if shared < 128 and len(fresh) < 128 and len(value) < 128:
+            out += bytes((shared, len(fresh), len(value)))
+        else:
+            out += varint(shared) + varint(len(fresh)) + varint(len(value))
+        out += fresh
+        out += value
+        last = key
+    for offset in (*restarts, len(restarts)):
+        out += offset.to_bytes(4, "little")
+    return bytes(out)
+
+
+def shared_prefix(a: bytes, b: bytes) -> int:
+    """Return how many leading bytes *a* and *b* share."""
+    length = min(len(a), len(b))
+    differing = int.from_bytes(a[:length]) ^ int.from_bytes(b[:length])
+    return length - (differing.bit_length() + 7) // 8
+
+
+def sealed(block: bytes) -> bytes:
+    """Return *block* with its compression (none) and checksum behind it."""
+    block += b"\0"
+    return block + mask(crc32c(block)).to_bytes(4, "little")
+
+
+def handle(offset: int, size: int) -> bytes:
+    """Return where a block stands, as the index and the footer say it."""
+    return varint(offset) + varint(size)

@@ -1,0 +1,157 @@
+"""A bundle's files, and the bundle that a path means, as people type it.
+
+PREFIX.index                       what there is, and the one file whose rename commits a save
+PREFIX.data-00000-of-00002         shard 0 of 2
+PREFIX.data-00001-of-00002         shard 1 of 2
+FOLDER/checkpoint                  which PREFIX of the folder is the latest
+"""
+
+import os
+import re
+from pathlib import Path
+
+from ...errors import CheckpointNotFound, UnsupportedCheckpoint, noting
+from .state import FILE_NAME, is_state, parse_state
+
+INDEX = ".index"
+DATA = re.compile(r"(?P<prefix>.+)\.data-(?P<shard>\d{5,})-of-(?P<shards>\d{5,})", re.DOTALL)
+TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
+
+
+def prefix_of(path: Path) -> Path:
+    """Return the prefix of the bundle that *path*, its index or a data file or itself, is of."""
+    match = DATA.fullmatch(path.name)
+    if match:
+        return path.with_name(match["prefix"])
+    if path.name.endswith(INDEX) and path.name != INDEX:
+        return path.with_name(path.name.removesuffix(INDEX))
+    return path
+
+
+def index_of(prefix: Path) -> Path:
+    """Return the path of the index of the bundle *prefix*."""
+    return prefix.with_name(prefix.name + INDEX)
+
+
+def data_of(prefix: Path, shard: int, shards: int) -> Path:
+    """Return the path of one data file of the bundle *prefix*."""
+    return prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{shards:05d}")
+
+
+def data_files(prefix: Path) -> dict[Path, tuple[int, int]]:
+    """Return every data file of *prefix* that is there, with its shard and count of shards."""
+    found = {}
+    for name in names_in(prefix.parent):
+        match = DATA.fullmatch(name)
+        if match and match["prefix"] == prefix.name:
+            found[prefix.with_name(name)] = int(match["shard"]), int(match["shards"])
+    return found
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names in *folder*, sorted; none when there is no such folder."""
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
+def locate(path: Path) -> Path | None:
+    """Return the prefix of the bundle that *path* means, or None when it means none."""
+    if path.is_dir() and not has_index(path):
+        return latest(path)
+    if is_pointer(path):
+        return pointed(path)
+    for prefix in dict.fromkeys((path, prefix_of(path))):
+        data = data_files(prefix)
+        if has_index(prefix):
+            check_has_data(prefix, data)
+            return prefix
+        if data and (prefix != path or not path.exists()):
+            raise CheckpointNotFound(
+                f"{next(iter(data)).name} is there, but {index_of(prefix)}, the index of the same "
+                "bundle, is not: both are needed"
+            )
+    refuse_version_1(path)
+    return None
+
+
+def has_index(prefix: Path) -> bool:
+    """Return whether there is a bundle's index for *prefix*."""
+    return prefix.name != "" and index_of(prefix).is_file()
+
+
+def check_has_data(prefix: Path, data: dict[Path, tuple[int, int]]) -> None:
+    """Raise when no data file goes with the index of *prefix*."""
+    if not data:
+        raise CheckpointNotFound(
+            f"{index_of(prefix).name} is there, but no data file of the same bundle, such as "
+            f"{data_of(prefix, 0, 1)}: both are needed"
+        )
+
+
+def is_pointer(path: Path) -> bool:
+    """Return whether *path* is a file like `checkpoint`, which points to a bundle."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_state(file.read(4096))
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the prefix of the latest bundle in *folder*, or None when there is none.
+
+    It is the one that the file `checkpoint` points to; without that file, the one with the highest
+    number at its name's end, the newest of those without numbers.
+    """
+    if is_pointer(Path(folder) / FILE_NAME):
+        return pointed(Path(folder) / FILE_NAME)
+    prefixes = bundles(folder)
+    return max(prefixes, key=age) if prefixes else None
+
+
+def bundles(folder: Path) -> list[Path]:
+    """Return the prefix of every bundle in *folder* that has both an index and data."""
+    names = names_in(folder)
+    with_data = {match["prefix"] for match in map(DATA.fullmatch, names) if match}
+    indexes = [name.removesuffix(INDEX) for name in names if name.endswith(INDEX)]
+    return [Path(folder) / name for name in indexes if name in with_data]
+
+
+def age(prefix: Path) -> tuple[int, float]:
+    """Return what orders bundles by age: the step at the end of the name, then the time."""
+    match = re.search(r"(\d+)$", prefix.name)
+    return int(match[1]) if match else -1, index_of(prefix).stat().st_mtime
+
+
+def pointed(file: Path) -> Path:
+    """Return the prefix that *file*, like `checkpoint`, points to.
+
+    An absolute path that leads nowhere any more means the same name beside *file*: the folder was
+    moved.
+    """
+    with noting(f"while reading {file}"):
+        state = parse_state(file.read_bytes())
+    written = Path(state.latest)
+    candidates = [file.parent / written, file.parent / written.name]
+    for prefix in candidates:
+        if has_index(prefix):
+            check_has_data(prefix, data_files(prefix))
+            return prefix
+    others = ", ".join(prefix.name for prefix in bundles(file.parent)) or "none"
+    raise CheckpointNotFound(
+        f"{file} points to {state.latest!r}, which is not there; bundles in its folder: {others}"
+    )
+
+
+def refuse_version_1(path: Path) -> None:
+    """Raise when *path* is a checkpoint of TensorFlow's first format, one table without index."""
+    if not path.is_file() or path.stat().st_size < 48:
+        return
+    with path.open("rb") as file:
+        file.seek(-len(TABLE_MAGIC), os.SEEK_END)
+        if file.read() == TABLE_MAGIC:
+            raise UnsupportedCheckpoint(
+                f"{path} is a TensorFlow checkpoint of version 1, which is not read; save it anew "
+                "with tf.compat.v1.train.Saver(write_version=2)"
+            )

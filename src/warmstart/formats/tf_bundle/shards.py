@@ -1,0 +1,58 @@
+"""The data files of a bundle, mapped, and the bytes of one entry in them."""
+
+from pathlib import Path
+
+from ...binary.mapped import Mapped, map_file
+from ...errors import CheckpointNotFound, CorruptCheckpoint
+from .paths import data_files, data_of, index_of
+from .protos import Entry
+
+
+class Shards:
+    """The data files that a bundle's header counts, those of them that are there.
+
+    TensorFlow opens a data file when an entry refers to it; so one that is missing matters only
+    then.  All are mapped at once, so that a bundle replaced meanwhile can still be read.
+    """
+
+    def __init__(self, prefix: Path, count: int) -> None:
+        """Map the data files of *prefix*, of which the index says there are *count*."""
+        self._prefix = prefix
+        self._count = count
+        self._mapped = {
+            shard: map_file(path)
+            for path, (shard, shards) in data_files(prefix).items()
+            if shards == count and shard < count
+        }
+        if not self._mapped:
+            raise CheckpointNotFound(
+                f"{index_of(prefix).name} is there, but none of its {count} data files, such as "
+                f"{data_of(prefix, 0, count)}"
+            )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in all the data files."""
+        return sum(map(len, self._mapped.values()))
+
+    def holding(self, entry: Entry) -> Mapped:
+        """Return the data file that *entry* refers to, having checked that it holds its bytes."""
+        if entry.shard >= self._count:
+            raise CorruptCheckpoint(
+                f"it is said to be in data file {entry.shard} of {self._count}, counted from 0"
+            )
+        mapped = self._mapped.get(entry.shard)
+        if mapped is None:
+            path = data_of(self._prefix, entry.shard, self._count)
+            raise CheckpointNotFound(f"its data file {path} is not there")
+        if entry.offset + entry.size > len(mapped):
+            path = data_of(self._prefix, entry.shard, self._count)
+            raise CorruptCheckpoint(
+                f"its bytes end at {entry.offset + entry.size} of {path.name}, which has "
+                f"{len(mapped)}: the file was cut short"
+            )
+        return mapped
+
+    def bytes_of(self, entry: Entry) -> memoryview:
+        """Return the bytes of *entry*, not yet verified."""
+        return memoryview(self.holding(entry))[entry.offset : entry.offset + entry.size]
