@@ -140,6 +140,11 @@ class View(Source):
         self._metadata = metadata
 
     @property
+    def origin(self) -> Mapping[str, str]:
+        """Return what is shown: name here -> name in the other source."""
+        return self._origin
+
+    @property
     def specs(self) -> Mapping[str, TensorSpec]:
         return self._specs
 

@@ -1,0 +1,87 @@
+"""One checkpoint written as another: another format, other names, fewer tensors."""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import RuleError, SaveError
+from ..formats import locate, save_source
+from ..source import Source, View
+from ..spec import ROLES
+from .destination import check_destination, found_as
+from .views import Input, Progress, counted, opened, ruled, selected
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What was written, and what of the source was not."""
+
+    path: str
+    format: str
+    tensors: int
+    nbytes: int
+    left_out: tuple[str, ...]  # names in the source
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON holds it."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        without = f", {len(self.left_out)} left out" if self.left_out else ""
+        return f"wrote {self.path} ({self.format}): {self.tensors} tensors{without}"
+
+
+def convert(
+    src: Input,
+    dst: str | Path,
+    *,
+    rules: Any = (),
+    format: str | None = None,
+    roles: str | Collection[str] | None = None,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Write the checkpoint *src* to *dst*, one tensor in memory at a time.
+
+    All is kept by default: metadata, roles, tied names and run state included.  *roles*
+    ("trainable", "model", "slot", "run") keeps tensors of these roles only, as *src* records them;
+    *rules* rename and drop.  A checkpoint at *dst* is replaced at once, or kept if anything fails;
+    *src* itself is not replaced.
+    """
+    name = check_destination(dst, format)
+    if isinstance(src, str | Path):
+        refuse_same(src, dst, name)
+    with opened(src) as source:
+        view = ruled(with_roles(source, roles), rules)
+        save_source(counted(view, progress), dst, format=name)
+        return summary(source, view, dst, name)
+
+
+def summary(source: Source, view: View, dst: str | Path, format: str) -> Conversion:
+    """Return what became of *source*, of which *view* was written to *dst*."""
+    nbytes = sum(spec.nbytes for spec in view.specs.values())
+    kept = set(view.origin.values())
+    left_out = tuple(name for name in source.specs if name not in kept)
+    return Conversion(str(dst), format, len(view.specs), nbytes, left_out)
+
+
+def refuse_same(src: str | Path, dst: str | Path, format: str) -> None:
+    """Refuse to write to *dst* the checkpoint that *src* is."""
+    if locate(src) == (format, found_as(format, Path(dst).expanduser())):
+        raise SaveError(f"{dst} is the checkpoint to read from; save under another name")
+
+
+def with_roles(source: Source, roles: str | Collection[str] | None) -> Source:
+    """Return the tensors of *source* that have one of *roles*; None keeps all."""
+    if roles is None:
+        return source
+    wanted = {roles} if isinstance(roles, str) else set(roles)
+    if unknown := sorted(wanted.difference(ROLES)):
+        raise RuleError(f"no role is called {', '.join(unknown)}; the roles: {', '.join(ROLES)}")
+    view = selected(source, lambda spec: spec.role in wanted, run_state="run" in wanted)
+    if not view.specs:
+        known = sorted({spec.role or "none recorded" for spec in source.specs.values()})
+        raise RuleError(
+            f"no tensor has the role {' or '.join(sorted(wanted))}; roles there: {', '.join(known)}"
+        )
+    return view

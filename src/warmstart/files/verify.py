@@ -1,0 +1,107 @@
+"""Whether a checkpoint is sound: its structure, its checksums, and what is odd in its values."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError, CorruptCheckpoint, full_text
+from ..formats import locate, open_source
+from ..source import Source
+from ..spec import RUN_PREFIX, TensorSpec
+from .statistics import Statistics, statistics
+from .views import Progress, counted
+
+#: What reading all of a format with verify=True checks.
+CHECKED = {
+    "tf-bundle": "structure, and the CRC-32C of the index and of every tensor",
+    "npz": "structure, and the CRC-32 of every member of the zip (a lone .npy has no checksum)",
+    "safetensors": "structure only: the format has no checksums, so changed values go unnoticed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about one tensor, or about the whole checkpoint if *name* is empty."""
+
+    name: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.what}" if self.name else self.what
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was checked and found.  Notes are oddities of values; only faults make it unsound."""
+
+    path: str
+    format: str
+    checked: str
+    tensors: int
+    nbytes: int
+    faults: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Return whether there is no fault."""
+        return not self.faults
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON holds it."""
+        return {"sound": self.sound, **asdict(self)}
+
+    def __str__(self) -> str:
+        verdict = "sound" if self.sound else f"UNSOUND, {len(self.faults)} faults"
+        size = f"{self.tensors} tensors, {self.nbytes} bytes"
+        return "\n".join(
+            [
+                *(f"fault  {fault}" for fault in self.faults),
+                *(f"note   {note}" for note in self.notes),
+                f"checked {self.checked}",
+                f"{self.path} ({self.format}): {size}: {verdict}",
+            ]
+        )
+
+
+def verify(path: str | Path, *, progress: Progress | None = None) -> Verification:
+    """Return whether the checkpoint at *path* is sound, having read all of it.
+
+    What cannot be found, or is of no known format, raises as `open` does.
+    """
+    format, found = locate(path)
+    checked = CHECKED.get(format, f"what the format {format!r} checks when it reads")
+    try:
+        source = open_source(path)
+    except CorruptCheckpoint as error:
+        fault = Finding("", full_text(error))
+        return Verification(str(found), format, checked, 0, 0, (fault,), ())
+    with source:
+        faults, notes = findings(counted(source, progress))
+        nbytes = sum(spec.nbytes for spec in source.specs.values())
+        return Verification(
+            str(found), format, checked, len(source.specs), nbytes, tuple(faults), tuple(notes)
+        )
+
+
+def findings(source: Source) -> tuple[list[Finding], list[Finding]]:
+    """Return the faults and the notes from reading every tensor of *source*."""
+    faults, notes = [], []
+    for name in source.read_order():
+        try:
+            array = source.read(name)
+        except CheckpointError as error:
+            faults.append(Finding(name, full_text(error)))
+            continue
+        if not name.startswith(RUN_PREFIX):
+            notes += [Finding(name, text) for text in odd(source.specs[name], statistics(array))]
+    return faults, notes
+
+
+def odd(spec: TensorSpec, found: Statistics) -> Iterator[str]:
+    """Yield what is worth a note about values that were read without a fault."""
+    if found.nans or found.infs:
+        yield f"{found.nans} NaN and {found.infs} Inf of {spec.size} values"
+    if found.constant:
+        yield "all zero" if found.min == 0 else f"all {found.min:g}"

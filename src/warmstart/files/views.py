@@ -1,0 +1,114 @@
+"""A source as a command needs it: opened, under rules, counted while it is read."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import noting
+from ..formats import open_source
+from ..restore.rules import apply
+from ..source import Index, Source, View, as_source
+from ..spec import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: What a function here reads from: a path, an open source (a session too), or arrays by name.
+Input = str | Path | Source | Mapping[str, Any]
+
+#: Told after each tensor how many bytes have been read, and how many there are in all.
+Progress = Callable[[int, int], None]
+
+
+@contextmanager
+def opened(tensors: Input, *, verify: bool = True) -> Iterator[Source]:
+    """Yield a source of *tensors*, closed at the end only if it was opened here."""
+    if isinstance(tensors, str | Path):
+        with open_source(tensors, verify=verify) as source, noting(f"while reading {tensors}"):
+            yield source
+    else:
+        yield as_source(tensors)
+
+
+def label(tensors: Input) -> str:
+    """Return what *tensors* is called in a summary."""
+    return str(tensors) if isinstance(tensors, str | Path) else type(tensors).__name__
+
+
+def ruled(source: Source, rules: Any = ()) -> View:
+    """Return *source* under *rules*; tied tensors stay tied under their new names."""
+    renaming = apply(rules, source.specs, aliases=source.aliases, slots=slots_of(source))
+    return tied_view(source, renaming.origin)
+
+
+def slots_of(source: Source) -> set[str]:
+    """Return the names recorded as optimizer slots: they follow their variable through rules."""
+    return {name for name, spec in source.specs.items() if spec.role == "slot"}
+
+
+def tied_view(source: Source, origin: Mapping[str, str]) -> View:
+    """Return *source* under new names (new -> old), where the old one may be an alias.
+
+    A tensor stands under the new name of its own name, or else of its first alias; its other
+    aliases follow it.
+    """
+    shown: dict[str, str] = {}  # a tensor's name in the source -> the new name it stands under
+    tensors, aliases = {}, {}
+    for new, old in sorted(origin.items(), key=lambda item: item[1] in source.aliases):
+        tensor = source.aliases.get(old, old)
+        if old == tensor or tensor not in shown:
+            tensors[new] = tensor
+            shown.setdefault(tensor, new)
+        else:
+            aliases[new] = shown[tensor]
+    return View(source, tensors, aliases=aliases)
+
+
+def selected(source: Source, keep: Callable[[TensorSpec], bool], *, run_state: bool) -> View:
+    """Return the tensors of *source* that *keep* accepts, without its run state if so asked."""
+    origin = {name: name for name, spec in source.specs.items() if keep(spec)}
+    metadata = {k: v for k, v in source.metadata.items() if run_state or k != "run"}
+    return View(source, origin, metadata=metadata)
+
+
+class Counted(Source):
+    """Another source that tells how much of it has been read."""
+
+    def __init__(self, source: Source, progress: Progress) -> None:
+        self._source = source
+        self._progress = progress
+        self._done = 0
+        self._total = sum(spec.nbytes for spec in source.specs.values())
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._source.specs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._source.metadata
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._source.aliases
+
+    def read(self, name: str) -> "np.ndarray":
+        array = self._source.read(name)
+        self._done += array.nbytes
+        self._progress(min(self._done, self._total), self._total)
+        return array
+
+    def read_slice(self, name: str, index: Index) -> "np.ndarray":
+        return self._source.read_slice(name, index)
+
+    def read_order(self) -> Iterator[str]:
+        return self._source.read_order()
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def counted(source: Source, progress: Progress | None) -> Source:
+    """Return *source*, telling *progress* of what is read if there is one."""
+    return source if progress is None else Counted(source, progress)
