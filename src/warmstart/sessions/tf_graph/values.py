@@ -1,0 +1,183 @@
+"""Values of variables in a tf.compat.v1.Session, read, set and initialised without new operations.
+
+A graph may be finalized, so nothing is added to it: a variable is set by running its initializer
+with the value fed in place of the initial one, and asked whether it has a value through the
+operation that was made with it.  (Variables with references have no such operation; those are
+asked by running them.)
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ...errors import CheckpointError
+from .variables import Part, Variable
+from .walk import VARIABLES, ancestors
+
+#: Values up to this many bytes in all go through one call of session.run.
+GROUP_NBYTES = 16 << 20
+
+#: Operations that say whether their variable has a value.
+ASKS = ("VarIsInitializedOp", "IsVariableInitialized")
+
+
+def read(session: Any, variable: Variable) -> np.ndarray:
+    """Return the value of *variable*, its parts put together."""
+    return read_group(session, [variable])[variable.name]
+
+
+def read_group(session: Any, variables: Iterable[Variable]) -> dict[str, np.ndarray]:
+    """Return the values of *variables*, in one call of session.run."""
+    variables = list(variables)
+    fetches = {v.name: [element(session, part) for part in v.parts] for v in variables}
+    try:
+        values = session.run(fetches)
+    except tf.errors.FailedPreconditionError as error:
+        raise without_value(session, variables) from error
+    return {v.name: joined(v, values[v.name]) for v in variables}
+
+
+def element(session: Any, part: Part) -> Any:
+    """Return the tensor that gives the value of *part*."""
+    return session.graph.as_graph_element(part.variable)
+
+
+def without_value(session: Any, variables: Iterable[Variable]) -> CheckpointError:
+    """Return the error that names those of *variables* that have no value."""
+    names = [v.name for v in uninitialized(session, variables)]
+    return CheckpointError(
+        f"{len(names)} variables have no value yet: {', '.join(names)}; run their initializers, "
+        "or start the model with SmartInit(None)"
+    )
+
+
+def joined(variable: Variable, parts: list[Any]) -> np.ndarray:
+    """Return the value of the whole from those of its *parts*."""
+    if variable.parts[0].index is ...:
+        return as_array(variable, parts[0])
+    whole = np.empty(variable.shape or (), as_array(variable, parts[0]).dtype)
+    for part, value in zip(variable.parts, parts, strict=True):
+        whole[part.index] = value
+    return whole
+
+
+def as_array(variable: Variable, value: Any) -> np.ndarray:
+    """Return a fetched *value* as an array; TensorFlow gives a scalar string as bytes."""
+    return np.asarray(value, dtype=object if variable.dtype == "string" else None)
+
+
+def by_size(variables: Iterable[Variable]) -> Iterator[list[Variable]]:
+    """Yield *variables* in groups that one call of session.run may read."""
+    group: list[Variable] = []
+    for variable in variables:
+        if group and sum(v.nbytes for v in group) + variable.nbytes > GROUP_NBYTES:
+            yield group
+            group = []
+        group.append(variable)
+    if group:
+        yield group
+
+
+def assign(session: Any, pairs: Iterable[tuple[Variable, np.ndarray]]) -> None:
+    """Set variables; small values are grouped, a big one is alone in memory."""
+    feeds = (feed for variable, value in pairs for feed in feeds_of(variable, value))
+    for group, initializers in groups(feeds):
+        session.run(initializers, group)
+
+
+def feeds_of(variable: Variable, value: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yield (initializer, value to feed it) for every part of *variable*."""
+    for part in variable.parts:
+        yield part.variable.initializer, np.asarray(value[part.index])
+
+
+def groups(
+    feeds: Iterable[tuple[Any, np.ndarray]],
+) -> Iterator[tuple[dict[Any, np.ndarray], list[Any]]]:
+    """Yield what one call of session.run takes: what to feed, and the initializers to run.
+
+    Two variables may share the tensor of their initial value; they end in different groups.
+    """
+    group: dict[Any, np.ndarray] = {}
+    initializers: list[Any] = []
+    nbytes = 0
+    for initializer, value in feeds:
+        key = initializer.inputs[1].ref()
+        if initializers and (key in group or nbytes + value.nbytes > GROUP_NBYTES):
+            yield {k.deref(): v for k, v in group.items()}, initializers
+            group, initializers, nbytes = {}, [], 0
+        group[key] = value
+        initializers.append(initializer)
+        nbytes += value.nbytes
+    if initializers:
+        yield {k.deref(): v for k, v in group.items()}, initializers
+
+
+def uninitialized(session: Any, variables: Iterable[Variable]) -> list[Variable]:
+    """Return those of *variables* of which a part has no value."""
+    variables = list(variables)
+    asks = {p.op_name: ask(p) for v in variables for p in v.parts}
+    answers = session.run({name: tensor for name, tensor in asks.items() if tensor is not None})
+    for variable in variables:
+        for part in variable.parts:
+            if asks[part.op_name] is None:
+                answers[part.op_name] = has_value(session, part)
+    return [v for v in variables if not all(answers[name] for name in v.op_names)]
+
+
+def ask(part: Part) -> Any | None:
+    """Return the tensor in the graph that says whether *part* has a value, if there is one."""
+    for tensor in part.variable.op.outputs:
+        for op in tensor.consumers():
+            if op.type in ASKS:
+                return op.outputs[0]
+    return None
+
+
+def has_value(session: Any, part: Part) -> bool:
+    """Return whether *part* can be read; its value is not fetched."""
+    reference = part.variable.op.type != "VarHandleOp"
+    read = part.variable.value() if reference else element(session, part)
+    try:
+        session.run(read.op)
+    except tf.errors.FailedPreconditionError:
+        return False
+    return True
+
+
+def initialize(session: Any, variables: Iterable[Variable]) -> list[str]:
+    """Run the initializers of those of *variables* that have no value; return their names.
+
+    A variable whose initial value is computed from others comes after those.
+    """
+    lacking = uninitialized(session, variables)
+    for level in levels(lacking):
+        try:
+            session.run([part.variable.initializer for v in level for part in v.parts])
+        except tf.errors.OpError as error:
+            names = ", ".join(v.name for v in level)
+            raise CheckpointError(
+                f"the initial values of {names} could not be computed: {error.message}"
+            ) from error
+    return [v.name for v in lacking]
+
+
+def levels(variables: list[Variable]) -> Iterator[list[Variable]]:
+    """Yield *variables* in groups, each of which needs only the values of earlier ones."""
+    needs = {v.name: needed(v) for v in variables}
+    waiting = list(variables)
+    while waiting:
+        open_names = {name for v in waiting for name in v.op_names}
+        ready = {v.name for v in waiting if not needs[v.name] & open_names}
+        if not ready:  # a circle: TensorFlow says what it lacks
+            ready = {v.name for v in waiting}
+        yield [v for v in waiting if v.name in ready]
+        waiting = [v for v in waiting if v.name not in ready]
+
+
+def needed(variable: Variable) -> set[str]:
+    """Return the variables that the initial value of *variable* is computed from."""
+    ops = ancestors(part.variable.initializer for part in variable.parts)
+    return {op.name for op in ops if op.type in VARIABLES} - set(variable.op_names)
