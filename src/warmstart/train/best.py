@@ -1,0 +1,72 @@
+"""The best checkpoint of a run by a metric."""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import logger
+from .callback import BEST, Callback
+from .snapshot import save_run
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+class MinSaver(Callback):
+    """Save the run as `min-STAT` whenever the epoch's *monitor_stat* is lower than ever before.
+
+    The best so far is part of the run, and so survives a resume.  NaN is never the best.
+    """
+
+    turn = BEST
+    word = "min"
+    sign = 1.0  # the best is the lowest value times this
+
+    def __init__(
+        self,
+        monitor_stat: str,
+        *,
+        filename: str | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.monitor_stat = monitor_stat
+        self.filename = filename or f"{self.word}-{monitor_stat.replace('/', '-')}"
+        self.checkpoint_dir = checkpoint_dir
+        self.key = self.filename
+        self.best: float | None = None
+        self.seen = False
+
+    def start(self, trainer: "Trainer") -> None:
+        self._path = logger.folder_for(self.checkpoint_dir) / self.filename
+
+    def after_epoch(self, trainer: "Trainer") -> None:
+        metrics = trainer.metrics
+        if self.monitor_stat not in metrics and not self.seen:
+            raise ValueError(
+                f"{type(self).__name__} watches {self.monitor_stat!r}, which epoch "
+                f"{trainer.epoch} does not have; it has {', '.join(map(repr, metrics)) or 'none'}"
+            )
+        self.seen = True
+        value = metrics.get(self.monitor_stat, math.nan)  # later, it may be measured now and then
+        if self._is_best(value):
+            self.best = value
+            save_run(trainer, self._path)
+
+    def _is_best(self, value: float) -> bool:
+        if self.best is None:
+            return not math.isnan(value)
+        return self.sign * value < self.sign * self.best
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "seen": self.seen}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.best, self.seen = state["best"], state["seen"]
+
+
+class MaxSaver(MinSaver):
+    """Save the run as `max-STAT` whenever the epoch's *monitor_stat* is higher than ever before."""
+
+    word = "max"
+    sign = -1.0

@@ -1,0 +1,57 @@
+"""A training as a value."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .callback import Callback
+from .trainer import Model, Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What `Trainer(model).train` is told; see there."""
+
+    model: Model
+    data: Iterable[Any]
+    max_epoch: int
+    callbacks: Sequence[Callback] | None = None
+    session_init: Any = None
+    starting_epoch: int = 1
+    steps_per_epoch: int | None = None
+    accept: Iterable[str] = ()
+
+    def resume_from(self) -> Path | None:
+        """Return the checkpoint to go on from, None to begin anew."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoResumeTrainConfig(TrainConfig):
+    """A training that goes on from the latest checkpoint in its folder, where there is one.
+
+    It restores the whole run, so that *session_init* and *starting_epoch* count on the first start
+    only; with *always_resume* False, giving either of them is asking to begin anew.  The folder is
+    that of the ModelSaver among the callbacks, or else `logger.get_logger_dir()`.
+    """
+
+    always_resume: bool = True
+
+    def resume_from(self) -> Path | None:
+        from .resume import checkpoint_to_resume
+        from .saver import ModelSaver
+
+        asked = self.session_init is not None or self.starting_epoch != 1
+        if asked and not self.always_resume:
+            return None
+        savers = [c for c in self.callbacks or () if isinstance(c, ModelSaver)]
+        return checkpoint_to_resume(savers[0].checkpoint_dir if savers else None)
+
+
+def launch_train(config: TrainConfig) -> Trainer:
+    """Train as *config* says and return the trainer."""
+    trainer = Trainer(config.model)
+    arguments = {f.name: getattr(config, f.name) for f in fields(TrainConfig) if f.name != "model"}
+    trainer.train(**arguments, resume_from=config.resume_from())
+    return trainer

@@ -1,0 +1,155 @@
+"""Where batches come from.
+
+Data is any iterable of batches.  It can be resumed when it can say and regain its place: with
+`state()`/`load_state()`, or with `state_dict()`/`load_state_dict()` as torchdata's loaders have
+them.  The loop it lives in:
+
+    data.load_state(state)          # resumed runs only
+    for batch in data: ...          # from that place to the end of the pass; then pass after pass
+    data.state()                    # the next batch to train on, not the next to prefetch
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ResumeError
+
+
+class Batches:
+    """Arrays cut into batches, in an order that depends on the seed and the pass alone.
+
+    Each batch is a tuple of one array per array given.  Iterating goes on from the place it is at
+    to the end of the pass; the next pass has another order.  Going to a place costs nothing.
+    """
+
+    def __init__(
+        self,
+        arrays: "np.ndarray | Sequence[Any]",
+        batch_size: int,
+        shuffle: bool = True,
+        *,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        self.arrays = as_arrays(arrays)
+        self.examples = equal_length(self.arrays)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self._pass = 0
+        self._position = 0  # batches of this pass already handed out
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
+        if not len(self):
+            raise ValueError(
+                f"{self.examples} examples make no batch of {batch_size}"
+                + (" when the last one is dropped" if drop_last else "")
+            )
+
+    def __len__(self) -> int:
+        """Return the batches of one pass."""
+        whole, rest = divmod(self.examples, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        order = self._order()
+        for index in range(self._position, len(self)):
+            self._go_to(index + 1)
+            chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+            yield tuple(array[chosen] for array in self.arrays)
+
+    def state(self) -> dict[str, Any]:
+        """Return the place, and what it is a place in."""
+        return {"pass": self._pass, "position": self._position, **self._identity()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go to a place that `state` returned; raise ResumeError when it is one in other data."""
+        found = self._identity()
+        expected = {name: state.get(name) for name in found}
+        if found != expected:
+            raise ResumeError(
+                f"the data is not that of the checkpoint: here {said(found)}; "
+                f"there {said(expected)}"
+            )
+        self._pass, self._position = state["pass"], state["position"]
+
+    def _identity(self) -> dict[str, Any]:
+        names = ("examples", "batch_size", "shuffle", "seed", "drop_last")
+        return {name: getattr(self, name) for name in names}
+
+    def _order(self) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(self.examples)
+        return np.random.default_rng([self.seed, self._pass]).permutation(self.examples)
+
+    def _go_to(self, position: int) -> None:
+        """Make *position* the next batch; the end of a pass is the beginning of the next."""
+        passes, self._position = divmod(position, len(self))
+        self._pass += passes
+
+
+def as_arrays(arrays: Any) -> tuple[np.ndarray, ...]:
+    """Return one array or several as a tuple; a list of numbers is not an array here."""
+    if isinstance(arrays, list | tuple):
+        return tuple(np.asarray(array) for array in arrays)
+    return (np.asarray(arrays),)
+
+
+def equal_length(arrays: Sequence[np.ndarray]) -> int:
+    """Return the number of examples that all *arrays* have."""
+    shapes = [array.shape for array in arrays]
+    if not arrays or any(not shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(
+            f"arrays of the shapes {shapes} do not have one first axis in common, the examples"
+        )
+    return int(shapes[0][0])
+
+
+def said(values: Mapping[str, Any]) -> str:
+    """Return *values* as a message shows them."""
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def endless(data: Iterable[Any]) -> Iterator[Any]:
+    """Return the batches of *data*, pass after pass.
+
+    The first pass is begun now, not at the first batch: a loader may draw random numbers then.
+    """
+    return _passes(data, iter(data))
+
+
+def _passes(data: Iterable[Any], batches: Iterator[Any]) -> Iterator[Any]:
+    empty = 0  # passes in a row; the first may be the empty rest of a resumed one
+    while empty < 2:
+        empty += 1
+        for batch in batches:
+            empty = 0
+            yield batch
+        ended, batches = batches, iter(data)
+        if batches is ended:
+            raise ValueError(
+                "the data ended before the training: an iterator can be gone through only once; "
+                "give a list, an object whose __iter__ begins anew, or fewer steps"
+            )
+    raise ValueError("the data has no batches")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The two methods by which data says and regains its place."""
+
+    state: Callable[[], Any]
+    load_state: Callable[[Any], Any]
+
+
+def place_in(data: Any) -> Place | None:
+    """Return how *data* says and regains its place, None when it cannot."""
+    for names in (("state", "load_state"), ("state_dict", "load_state_dict")):
+        methods = [getattr(data, name, None) for name in names]
+        if all(map(callable, methods)):
+            return Place(*methods)  # type: ignore[arg-type]
+    return None

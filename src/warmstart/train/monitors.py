@@ -1,0 +1,139 @@
+"""Metrics written down, epoch by epoch."""
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MissingDependency, ResumeError
+from . import logger
+from .callback import MONITOR, Callback
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+log = logging.getLogger("warmstart")
+
+
+class JSONWriter(Callback):
+    """Write a line of JSON for each epoch into `stats.jsonl`: epoch, step, and every metric.
+
+    Nothing in it depends on the clock, so that equal runs write equal files.  A value that is not
+    finite is null.  A resumed run cuts the file back to where its checkpoint stood, so that no line
+    is doubled or missing; a new run moves aside what it finds.
+    """
+
+    turn = MONITOR
+
+    def __init__(
+        self, *, filename: str = "stats.jsonl", folder: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.key = self.filename = filename
+        self.folder = folder
+        self._length = 0  # bytes
+        self._hash = hashlib.sha256()
+        self._expected: str | None = None  # the hash that the file of a resumed run must have
+
+    def start(self, trainer: "Trainer") -> None:
+        self._path = logger.folder_for(self.folder) / self.filename
+        self._path.touch()
+        if self._expected is None:
+            self._begin()
+        elif self._has_expected():
+            os.truncate(self._path, self._length)
+        elif trainer.accepts(self.key):
+            self._begin()
+        else:
+            raise ResumeError(
+                f"{self._path} is not the file of this run: its first {self._length} bytes are not "
+                "those that the checkpoint knows; put it back, or begin a new one: "
+                f"accept=({self.key!r},)"
+            )
+
+    def after_epoch(self, trainer: "Trainer") -> None:
+        metrics = {name: finite(value) for name, value in trainer.metrics.items()}
+        entry = {"epoch": trainer.epoch, "step": trainer.step, **metrics}
+        line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        with self._path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint that knows this line is about to be
+        self._length += len(line)
+        self._hash.update(line)
+
+    def state(self) -> dict[str, Any]:
+        return {"length": self._length, "sha256": self._hash.hexdigest()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._length, self._expected = state["length"], state["sha256"]
+
+    def _has_expected(self) -> bool:
+        """Return whether the file begins as that of the resumed run did."""
+        self._hash = hashlib.sha256(self._path.read_bytes()[: self._length])
+        return self._hash.hexdigest() == self._expected
+
+    def _begin(self) -> None:
+        """Make an empty file, moving aside one with lines of another run."""
+        if self._path.stat().st_size:
+            aside = free_name(self._path)
+            self._path.rename(aside)
+            self._path.touch()
+            log.warning("%s is of another run; moved aside to %s", self._path, aside.name)
+        self._length, self._hash = 0, hashlib.sha256()
+
+
+def finite(value: float) -> float | None:
+    """Return *value*, or None where JSON has no number for it."""
+    return value if math.isfinite(value) else None
+
+
+def free_name(path: Path) -> Path:
+    """Return *path* with the first number after its name that nothing has: stats.jsonl.1."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    return aside
+
+
+class TensorBoardWriter(Callback):
+    """Write every metric of each epoch where TensorBoard finds it.
+
+    Each process writes a file of its own.  The first record of a resumed run's tells TensorBoard to
+    forget what the killed process wrote past the checkpoint, so that no point is shown twice.
+    """
+
+    turn = MONITOR
+
+    def __init__(self, *, folder: str | os.PathLike[str] | None = None) -> None:
+        self.folder = folder
+
+    def start(self, trainer: "Trainer") -> None:
+        try:
+            from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+            from tensorboard.compat.proto.summary_pb2 import Summary
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ModuleNotFoundError as error:
+            if error.name != "tensorboard":  # our own fault, not a missing extra
+                raise
+            raise MissingDependency(
+                "TensorBoardWriter needs tensorboard: pip install tensorboard"
+            ) from error
+        self._event, self._summary = Event, Summary
+        self._writer = EventFileWriter(str(logger.folder_for(self.folder)))
+        began = SessionLog(status=SessionLog.START)
+        self._writer.add_event(Event(step=trainer.step + 1, session_log=began))
+
+    def after_epoch(self, trainer: "Trainer") -> None:
+        values = [
+            self._summary.Value(tag=name, simple_value=value)
+            for name, value in trainer.metrics.items()
+        ]
+        self._writer.add_event(self._event(step=trainer.step, summary=self._summary(value=values)))
+        self._writer.flush()
+
+    def stop(self, trainer: "Trainer") -> None:
+        self._writer.close()

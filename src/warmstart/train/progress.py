@@ -1,0 +1,73 @@
+"""How far the training is, on standard error."""
+
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, TextIO
+
+from .callback import MONITOR, Callback
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+PERIOD = 0.2  # seconds from one drawing to the next
+
+
+class ProgressBar(Callback):
+    """Show the loss, the rate, the time left: one line redrawn on a terminal, one an epoch else."""
+
+    turn = MONITOR
+
+    def __init__(self, *, file: TextIO | None = None) -> None:
+        self._file = file
+        self._width = 0  # of the line that stands on the terminal
+
+    def start(self, trainer: "Trainer") -> None:
+        self._out = self._file or sys.stderr
+        self._terminal = self._out.isatty()
+        self._began, self._first = time.monotonic(), trainer.step
+        self._next = self._began if self._terminal else float("inf")
+
+    def after_step(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + PERIOD
+            self._draw(line(trainer, metrics, now - self._began, self._first))
+
+    def after_epoch(self, trainer: "Trainer") -> None:
+        elapsed = time.monotonic() - self._began
+        self._draw(line(trainer, trainer.metrics, elapsed, self._first))
+        self._end_line()
+
+    def stop(self, trainer: "Trainer") -> None:
+        if self._width:
+            self._end_line()
+
+    def _draw(self, text: str) -> None:
+        """Write *text* over the line that stands there."""
+        start = "\r" if self._terminal else ""
+        self._out.write(start + text.ljust(self._width))
+        self._out.flush()
+        self._width = len(text)
+
+    def _end_line(self) -> None:
+        self._out.write("\n")
+        self._out.flush()
+        self._width = 0
+
+
+def line(trainer: "Trainer", metrics: Mapping[str, float], seconds: float, first_step: int) -> str:
+    """Return what is shown after *seconds* of a run that began at *first_step*."""
+    done = trainer.step - first_step
+    rate = done / seconds if seconds > 0 else 0.0
+    left = trainer.max_epoch * trainer.steps_per_epoch - trainer.step
+    parts = [
+        f"epoch {trainer.epoch}/{trainer.max_epoch}",
+        f"step {trainer.step_in_epoch}/{trainer.steps_per_epoch}",
+        *(f"{name} {value:.4g}" for name, value in metrics.items()),
+        f"{rate:.0f} steps/s" if rate >= 10 else f"{rate:.2g} steps/s",
+    ]
+    if left > 0 and rate > 0:
+        parts.append(f"{timedelta(seconds=round(left / rate))} left")
+    return "  ".join(parts)

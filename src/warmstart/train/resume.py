@@ -1,0 +1,166 @@
+"""Going on exactly where a run stopped.
+
+    path = checkpoint_to_resume(folder)        # None: nothing is there, begin anew
+    state = resume(trainer, path)              # all checked first, then restored
+
+Every piece that cannot be restored has a name: a variable, a callback's key, "data",
+"steps_per_epoch", an op.  They raise one ResumeError together, unless accepted by name or pattern.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError, ResumeError, full_text, noting
+from ..formats import locate, open_source
+from ..formats.tf_bundle.state import FILE_NAME
+from ..restore.resume import resume as restore_variables
+from . import logger
+from .data import place_in
+from .snapshot import saved_state
+from .tensorpack import Place, tensorpack_place
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+log = logging.getLogger("warmstart")
+
+BUNDLE = re.compile(r"model-(\d+)\.index")
+
+
+def checkpoint_to_resume(checkpoint_dir: str | os.PathLike[str] | None) -> Path | None:
+    """Return the latest sound checkpoint in the folder, None when there is not even an unsound one.
+
+    It is the one that the file `checkpoint` names; when that one is missing or torn, the newest
+    that is sound, with a warning.
+    """
+    folder = logger.folder_for(checkpoint_dir)
+    pointer = folder / FILE_NAME
+    faults: list[str] = []
+    if pointer.exists() and is_sound(pointer, faults):
+        return locate(pointer)[1]
+    for path in newest_first(folder):
+        if is_sound(path, faults):
+            why = "\n  ".join(faults) or "there is no file `checkpoint`"
+            log.warning("resuming from %s, the newest sound one:\n  %s", path, why)
+            return path
+    if faults:
+        raise ResumeError(
+            f"no checkpoint in {folder} is sound; to begin anew, use another folder\n  "
+            + "\n  ".join(faults)
+        )
+    return None
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Return the bundles that a ModelSaver wrote in *folder*, by falling step."""
+    found = [match for name in os.listdir(folder) if (match := BUNDLE.fullmatch(name))]
+    steps = sorted((int(match[1]) for match in found), reverse=True)
+    return [folder / f"model-{step}" for step in steps]
+
+
+def is_sound(path: Path, faults: list[str]) -> bool:
+    """Return whether every byte of the checkpoint is as its checksums say; else add why not."""
+    try:
+        with open_source(path) as source:
+            for name in source.read_order():
+                source.read(name)
+    except CheckpointError as error:
+        faults.append(f"{path.name}: {full_text(error)}")
+        return False
+    return True
+
+
+def resume(trainer: "Trainer", path: Path) -> dict[str, Any] | None:
+    """Restore the run in the checkpoint *path*; return its state, None when it has none.
+
+    Nothing is changed when something is missing that the trainer does not accept.
+    """
+    _, found = locate(path)
+    with noting(f"while resuming from {found}"), open_source(found) as source:
+        state = saved_state(source)
+        if state is None:
+            resume_without_state(trainer, tensorpack_place(found, trainer.accepts("epoch")))
+        else:
+            refuse(faults_of(trainer, state), trainer.accepts)
+            load_place(trainer, state["data"])
+        restore_variables(trainer.session, source, trainer.accept)
+        if state is not None:
+            trainer.load_state(state)
+    trainer.resumed_from = found
+    log.info("resumed from %s at step %d", found, trainer.step)
+    return state
+
+
+def faults_of(trainer: "Trainer", state: Mapping[str, Any]) -> dict[str, str]:
+    """Return the pieces that cannot be restored, by name, with the reason."""
+    faults = dict(trainer.session.unresumable())
+    if trainer.steps_per_epoch != state["steps_per_epoch"]:
+        faults["steps_per_epoch"] = (
+            f"here {trainer.steps_per_epoch}, in the checkpoint's run {state['steps_per_epoch']}"
+        )
+    if place_in(trainer.data) is None:
+        faults["data"] = NO_PLACE.format(type(trainer.data).__qualname__)
+    elif state["data"] is None:
+        faults["data"] = "the checkpoint does not have its place"
+    here = {callback.key for callback in trainer.callbacks if callback.key}
+    for key in sorted(here - set(state["callbacks"])):
+        faults[key] = "a callback of that key has no state in the checkpoint"
+    for key in sorted(set(state["callbacks"]) - here):
+        faults[key] = "the checkpoint has the state of a callback of that key, and none has it here"
+    return faults
+
+
+NO_PLACE = (
+    "a {} cannot say and regain its place; data that can has state() and load_state(), "
+    "such as ws.Batches"
+)
+
+
+def refuse(faults: Mapping[str, str], accepts: Callable[[str], bool]) -> None:
+    """Raise for all *faults* whose names are not accepted."""
+    refused = {name: why for name, why in faults.items() if not accepts(name)}
+    if refused:
+        names = ", ".join(map(repr, refused))
+        raise ResumeError(
+            f"{len(refused)} of the run's pieces cannot be restored\n"
+            + "".join(f"  {name}: {why}\n" for name, why in refused.items())
+            + f"to go on without: accept=({names},)"
+        )
+
+
+def load_place(trainer: "Trainer", state: Any) -> None:
+    """Let the data go to its place; where "data" is accepted it may begin anew instead."""
+    place = place_in(trainer.data)
+    if place is None or state is None:
+        return
+    try:
+        place.load_state(state)
+    except ResumeError as error:
+        if not trainer.accepts("data"):
+            error.add_note('to begin with its first batch: accept=("data",)')
+            raise
+        log.warning("the data begins anew: %s", error)
+
+
+def resume_without_state(trainer: "Trainer", place: Place | None) -> None:
+    """Stand where a run of Tensorpack stood; its other pieces are not in its checkpoint."""
+    if place is not None:
+        trainer.step, trainer.epoch = place.step, place.epoch + 1
+    log.warning(
+        "the checkpoint has no run state; the data begins anew, and so do random numbers%s",
+        "".join(f", {c.key}" for c in trainer.callbacks if c.key),
+    )
+
+
+def warn_unresumable(trainer: "Trainer") -> None:
+    """Warn at a first start of what a later resume will refuse."""
+    faults = dict(trainer.session.unresumable())
+    if place_in(trainer.data) is None:
+        faults["data"] = NO_PLACE.format(type(trainer.data).__qualname__)
+    for name, why in faults.items():
+        if not trainer.accepts(name):
+            log.warning("this run cannot be resumed exactly: %s: %s", name, why)

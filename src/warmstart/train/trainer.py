@@ -1,0 +1,236 @@
+"""The training loop."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..names import selected
+from ..restore.sessinit import SmartInit
+from ..sessions.base import Session
+from .callback import BEST, Callback, in_turn, overrides
+from .data import endless, place_in
+from .defaults import with_defaults
+from .epoch_metrics import EpochMetrics
+from .resume import resume, warn_unresumable
+from .run_state import random_states, set_random_states
+
+
+class Model(Protocol):
+    """What the loop needs of a model: `TorchModel` and `TFGraph` are such, and yours may be.
+
+    It may have more, which is used where it is there: `prepare()` before anything starts,
+    `after_epoch()`, and `state()`/`load_state()` for what no variable holds.
+    """
+
+    @property
+    def session(self) -> Session:
+        """The model's variables, live."""
+
+    def train_step(self, batch: Any) -> Mapping[str, float]:
+        """Train on one batch and return what was measured."""
+
+
+class Trainer:
+    """A loop over batches that can be saved after any step and go on as if never stopped."""
+
+    def __init__(self, model: Model) -> None:
+        if not isinstance(getattr(model, "session", None), Session) or not callable(
+            getattr(model, "train_step", None)
+        ):
+            raise TypeError(
+                f"a {type(model).__qualname__} cannot be trained: it needs a .session and a "
+                ".train_step(batch); expected a TorchModel, a TFGraph or the like"
+            )
+        self.model = model
+        self.step = 0  # completed steps, so also the index of the next one
+        self.epoch = 1  # the one being run
+        self.step_in_epoch = 0
+        self.steps_per_epoch = 0
+        self.max_epoch = 0
+        self.stopping = False  # a callback sets this to end the run after the step
+        self.finished = False  # ended without an error
+        self.resumed_from: Path | None = None
+        self.callbacks: list[Callback] = []
+        self.data: Any = None
+        self.accept: tuple[str, ...] = ()
+        self._metrics = EpochMetrics()
+        self._epoch_done = False  # only the savers have still to see the epoch
+
+    @property
+    def session(self) -> Session:
+        """The model's variables, live."""
+        return self.model.session
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The means of this epoch so far and what callbacks put; after it, the whole epoch's."""
+        return self._metrics.values()
+
+    @property
+    def at_epoch_end(self) -> bool:
+        """Whether the steps of this epoch are complete."""
+        return self.step_in_epoch >= self.steps_per_epoch
+
+    def accepts(self, name: str) -> bool:
+        """Return whether the piece *name* of a resumed run may be lost."""
+        return bool(selected([name], self.accept))
+
+    def put(self, name: str, value: float) -> None:
+        """Add a metric to this epoch's, from a callback."""
+        self._metrics.put(name, value)
+
+    def train(
+        self,
+        *,
+        data: Iterable[Any],
+        max_epoch: int,
+        callbacks: Iterable[Callback] | None = None,
+        session_init: Any = None,
+        steps_per_epoch: int | None = None,
+        starting_epoch: int = 1,
+        accept: Iterable[str] = (),
+        resume_from: str | Path | None = None,
+    ) -> None:
+        """Train until the end of epoch *max_epoch*, or until a callback sets `stopping`.
+
+        With *callbacks* None there are a ModelSaver, a JSONWriter, a ProgressBar and, where the
+        model has update ops, RunUpdateOps; to a list the last three are added where missing.
+        *steps_per_epoch* is one pass over *data* unless given.  *resume_from* is a checkpoint of
+        a run to go on from exactly, in place of *session_init* and *starting_epoch*; what it
+        cannot restore raises ResumeError unless its name, or a pattern for it, is in *accept*.
+        """
+        self._set_up(data, steps_per_epoch, starting_epoch, max_epoch)
+        self.callbacks = in_turn(with_defaults(callbacks, self.model))
+        self.accept = tuple(accept)
+        self._call_model("prepare")
+        state = self._initialize(session_init, resume_from)
+        with ExitStack() as started:
+            for callback in self.callbacks:
+                callback.start(self)
+                started.callback(callback.stop, self)
+            batches = endless(data)
+            if state is not None:
+                self._set_random_states(state)
+            self._run(batches)
+            self.finished = True
+
+    def _set_up(
+        self, data: Iterable[Any], steps_per_epoch: int | None, starting_epoch: int, max_epoch: int
+    ) -> None:
+        """Check what was asked for and stand before the first step of *starting_epoch*."""
+        steps_per_epoch = checked_steps(data, steps_per_epoch)
+        if starting_epoch < 1:
+            raise ValueError(f"starting_epoch is {starting_epoch}; epochs count from 1")
+        if max_epoch < starting_epoch:
+            raise ValueError(
+                f"there is nothing to do from epoch {starting_epoch} to max_epoch {max_epoch}"
+            )
+        self.data = data
+        self.steps_per_epoch, self.max_epoch = steps_per_epoch, max_epoch
+        self.epoch, self.step_in_epoch = starting_epoch, 0
+        self.step = (starting_epoch - 1) * steps_per_epoch
+        self.stopping = self.finished = self._epoch_done = False
+        self.resumed_from = None
+        self._metrics = EpochMetrics()
+
+    def _initialize(
+        self, session_init: Any, resume_from: str | Path | None
+    ) -> dict[str, Any] | None:
+        """Give the variables their values; return the state of a resumed run."""
+        if resume_from is not None:
+            return resume(self, Path(resume_from).expanduser())
+        SmartInit(session_init).init(self.session)
+        if any(callback.turn >= BEST for callback in self.callbacks):
+            warn_unresumable(self)
+        return None
+
+    def _run(self, batches: Iterator[Any]) -> None:
+        while self.epoch <= self.max_epoch and not self.stopping:
+            self._run_steps(batches)
+            if self.at_epoch_end:
+                self._end_epoch()
+
+    def _run_steps(self, batches: Iterator[Any]) -> None:
+        """Train to the end of the epoch, or until a callback sets `stopping`."""
+        if self.step_in_epoch == 0:
+            self._metrics = EpochMetrics()
+        train_step, add = self.model.train_step, self._metrics.add
+        hooks = [c.after_step for c in self.callbacks if overrides(c, "after_step")]
+        while not (self.at_epoch_end or self.stopping):
+            metrics = train_step(next(batches))
+            self.step += 1
+            self.step_in_epoch += 1
+            add(metrics)
+            for after_step in hooks:
+                after_step(self, metrics)
+
+    def _end_epoch(self) -> None:
+        self._call_model("after_epoch")
+        for callback in self.callbacks:
+            self._epoch_done = callback.turn >= BEST  # what is saved from here on is past the epoch
+            callback.after_epoch(self)
+        self._epoch_done = False
+        self.epoch += 1
+        self.step_in_epoch = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a new process needs beside variables to take the next step as this one.
+
+        For the savers at the end of an epoch, this is the beginning of the next.
+        """
+        done = self._epoch_done or self.step_in_epoch == 0
+        place = place_in(self.data)
+        return {
+            "step": self.step,
+            "epoch": self.epoch + self._epoch_done,
+            "step_in_epoch": 0 if done else self.step_in_epoch,
+            "steps_per_epoch": self.steps_per_epoch,
+            "metrics": (EpochMetrics() if done else self._metrics).state(),
+            "data": place.state() if place else None,
+            "random": random_states(),
+            "model": self._model_state(),
+            "session": self.session.state(),
+            "callbacks": {c.key: c.state() for c in self.callbacks if c.key},
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned, but for the place in the data."""
+        self.step, self.epoch = state["step"], state["epoch"]
+        self.step_in_epoch = state["step_in_epoch"]
+        self._metrics.load_state(state["metrics"])
+        if state["model"]:
+            self.model.load_state(state["model"])  # type: ignore[attr-defined]
+        for callback in self.callbacks:
+            if callback.key in state["callbacks"]:
+                callback.load_state(state["callbacks"][callback.key])
+        self._set_random_states(state)
+
+    def _model_state(self) -> dict[str, Any]:
+        function: Callable[[], dict[str, Any]] | None = getattr(self.model, "state", None)
+        return function() if function is not None else {}
+
+    def _set_random_states(self, state: Mapping[str, Any]) -> None:
+        """Set every generator; done again once all has started, which may have used them."""
+        set_random_states(state["random"])
+        self.session.load_state(state["session"])
+
+    def _call_model(self, method: str) -> None:
+        """Call a method that a model may have."""
+        function: Callable[[], None] | None = getattr(self.model, method, None)
+        if function is not None:
+            function()
+
+
+def checked_steps(data: Iterable[Any], steps_per_epoch: int | None) -> int:
+    """Return the steps of an epoch: as given, or one pass over *data*."""
+    if steps_per_epoch is None:
+        try:
+            steps_per_epoch = len(data)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ValueError(
+                f"the data, a {type(data).__qualname__}, has no length: give steps_per_epoch"
+            ) from error
+    if steps_per_epoch < 1:
+        raise ValueError(f"an epoch has {steps_per_epoch} steps; expected 1 or more")
+    return steps_per_epoch
