@@ -32,7 +32,9 @@ KEYS = tf.compat.v1.GraphKeys
 class Trainer(Protocol):
     """Whoever runs training operations of a graph and can choose them anew."""
 
-    operations: set[str]  # what it built itself and can do without
+    @property
+    def operations(self) -> set[str]:
+        """The names of what it built itself and can do without."""
 
     def check_rebuild(self) -> None:
         """Raise FreezeError if its train op is built and cannot be built anew."""
@@ -54,6 +56,11 @@ HELD: WeakKeyDictionary[Any, Held] = WeakKeyDictionary()
 
 #: Those that train in a graph.
 TRAINERS: WeakKeyDictionary[Any, WeakSet[Trainer]] = WeakKeyDictionary()
+
+
+def add_trainer(graph: Any, trainer: Trainer) -> None:
+    """Let *trainer* know of every freezing and thawing in *graph*, as long as it lives."""
+    TRAINERS.setdefault(graph, WeakSet()).add(trainer)
 
 
 class GraphFreezing:

@@ -1,0 +1,91 @@
+"""The train op of a cost and an optimizer, which can be built anew over other variables.
+
+Gradients are computed once a variable.  Building anew applies those of the variables that are
+trainable then, with the same optimizer object, so that their slots are the ones they had.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from .variables import place
+from .walk import operation
+
+v1 = tf.compat.v1
+
+
+class Optimizer(Protocol):
+    """What a train op needs of an optimizer: a tf.compat.v1.train.Optimizer, or the like."""
+
+    def compute_gradients(self, cost: Any, var_list: list[Any]) -> list[tuple[Any, Any]]:
+        """Return (gradient or None, variable) for each of *var_list*."""
+
+    def apply_gradients(self, pairs: list[tuple[Any, Any]], global_step: Any) -> Any:
+        """Return the operation that moves the variables and counts *global_step* up."""
+
+
+class Gradients(Protocol):
+    """A gradient processor: by what factor to multiply the gradient of which variable."""
+
+    def factors(self, names: Iterable[str]) -> Mapping[str, float]:
+        """Return the factors of those of *names* that have one; 0 removes the gradient."""
+
+
+class TrainOp:
+    """The operation that trains every trainable variable of the cost's graph."""
+
+    def __init__(self, cost: Any, optimizer: Optimizer, gradprocs: Iterable[Gradients]) -> None:
+        self._cost = cost
+        self._optimizer = optimizer
+        self._gradprocs = tuple(gradprocs)
+        self._pairs: dict[str, tuple[Any, Any]] = {}  # operation of a variable -> its pair
+        self.operation: Any = None  # None until it is built
+        self.operations: set[str] = set()  # all that was ever built here
+
+    def build(self) -> None:
+        """Build the operation over what is trainable now, in place of an earlier one."""
+        graph = self._cost.graph
+        before = len(graph.get_operations())
+        with graph.as_default(), graph.name_scope(None), graph.control_dependencies(None):
+            self.operation = self._applied(v1.train.get_or_create_global_step(graph))
+        self.operations |= {op.name for op in graph.get_operations()[before:]}
+        collection = graph.get_collection_ref(v1.GraphKeys.TRAIN_OP)
+        collection[:] = [op for op in collection if operation(op).name not in self.operations]
+        collection.append(self.operation)
+
+    def _applied(self, global_step: Any) -> Any:
+        """Return the operation that applies the gradients there are."""
+        variables = v1.trainable_variables()
+        unseen = [v for v in variables if v.op.name not in self._pairs]
+        if unseen:
+            pairs = self._optimizer.compute_gradients(self._cost, var_list=unseen)
+            self._pairs |= {v.op.name: (gradient, v) for gradient, v in pairs}
+        pairs = [self._pairs[v.op.name] for v in variables]
+        pairs = scaled([pair for pair in pairs if pair[0] is not None], self._gradprocs)
+        if not pairs:  # all is frozen: only the step is counted
+            return operation(v1.assign_add(global_step, 1))
+        return operation(self._optimizer.apply_gradients(pairs, global_step=global_step))
+
+
+def scaled(pairs: list[tuple[Any, Any]], gradprocs: Iterable[Gradients]) -> list[tuple[Any, Any]]:
+    """Return *pairs* with gradients multiplied; a factor of 0 takes the pair out."""
+    names = {v.op.name: place(v)[0] for _, v in pairs}
+    tables = [gradproc.factors(list(names.values())) for gradproc in gradprocs]
+    factors = {op: prod(table.get(name, 1) for table in tables) for op, name in names.items()}
+    kept = [(gradient, v, factors[v.op.name]) for gradient, v in pairs if factors[v.op.name] != 0]
+    return [(multiplied(gradient, factor), v) for gradient, v, factor in kept]
+
+
+def multiplied(gradient: Any, factor: float) -> Any:
+    """Return *factor* times a dense or sparse *gradient*; one of factor 1 as it is."""
+    if factor == 1:
+        return gradient
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(
+            gradient.values * tf.cast(factor, gradient.dtype),
+            gradient.indices,
+            gradient.dense_shape,
+        )
+    return gradient * tf.cast(factor, gradient.dtype)
