@@ -9,11 +9,18 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
 from itertools import islice
+from typing import Any
 
 Pattern = str | re.Pattern[str]
 
 #: How many names are compared with a mistyped one: comparing takes some 10 microseconds each.
 NEAR_LIMIT = 5_000
+
+#: How deep names are taken apart when they are grouped; what lies deeper stays together.
+MAX_PARTS = 40
+
+#: A part of a name: its stem, a number without leading zeros if it ends in one, its separator.
+NUMBERED = re.compile(r"(.*?)((?<!\d)(?:0|[1-9]\d*))?([/.]?)", re.DOTALL)
 
 
 def inside(name: str, prefix: str, separator: str = "/") -> str | None:
@@ -88,6 +95,70 @@ def as_patterns(patterns: Pattern | Iterable[Pattern]) -> Sequence[Pattern]:
     if isinstance(patterns, str | re.Pattern):
         return [patterns]
     return list(patterns)
+
+
+def words(name: str) -> tuple[str, ...]:
+    """Return the words and the numbers in *name*, in lower case, without what stands between them.
+
+    >>> words("Encoder.layer12/attn_q")
+    ('encoder', 'layer', '12', 'attn', 'q')
+    """
+    return tuple(re.findall(r"[^\W\d_]+|\d+", name.lower()))
+
+
+def grouped(names: Iterable[str]) -> list[str]:
+    """Return *names* with what differs in one place only written in braces.
+
+    >>> grouped(["b0/q", "b0/k", "b1/q", "b1/k", "b2/q", "b2/k", "fc.w"])
+    ['b{0..2}/{k,q}', 'fc.w']
+    """
+    tree: dict[str, Any] = {}
+    for name in names:
+        node = tree
+        for part in re.split(r"(?<=[/.])", name, maxsplit=MAX_PARTS):
+            node = node.setdefault(part, {})
+        node[""] = {}  # a name ends here, though others may go on
+    return endings(tree)
+
+
+def endings(tree: dict[str, Any]) -> list[str]:
+    """Return what can follow at a node of a tree of names, like children written as one."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for part, below in tree.items():
+        alike.setdefault(tuple(endings(below)) if below else ("",), []).append(part)
+    result = []
+    for follow, parts in alike.items():
+        result += [start + end for start in braced(parts) for end in follow]
+    return result
+
+
+def braced(parts: Iterable[str]) -> list[str]:
+    """Return *parts* of names, each with its separator, as few as braces allow.
+
+    >>> braced(["b0/", "b1/", "b3/", "fc/", "w"])
+    ['b{0..1,3}/', 'fc/', 'w']
+    """
+    stems: dict[tuple[str, str], list[str]] = {}
+    for part in parts:
+        stem, number, end = NUMBERED.fullmatch(part).groups()  # type: ignore[union-attr]
+        stems.setdefault((stem, end) if number else ("", end), []).append(number or stem)
+    result = []
+    for (stem, end), inner in stems.items():
+        ranges = runs(inner) if stem or inner[0].isdigit() else sorted(inner)
+        result.append(stem + (f"{{{','.join(ranges)}}}" if len(inner) > 1 else inner[0]) + end)
+    return result
+
+
+def runs(numbers: Iterable[str]) -> list[str]:
+    """Return *numbers* in order, consecutive ones as a range.
+
+    >>> runs(["3", "1", "2", "7"])
+    ['1..3', '7']
+    """
+    values = sorted(map(int, numbers))
+    starts = [n for i, n in enumerate(values) if i == 0 or values[i - 1] != n - 1]
+    ends = [n for i, n in enumerate(values) if i + 1 == len(values) or values[i + 1] != n + 1]
+    return [str(a) if a == b else f"{a}..{b}" for a, b in zip(starts, ends, strict=True)]
 
 
 def near(wanted: str, names: Iterable[str], *, count: int = 3) -> list[str]:

@@ -5,142 +5,24 @@
     rules=lambda name: name.removeprefix("module.")       a function; None drops
     rules=[ws.rename(r"layer(\\d+)", r"block\\1"), ws.drop("re:.*_ema")]
 
-A rule sees the names that the rule before it left.  In a glob's rename the
-first wildcard of the new name takes what the first of the old one stood for, and so on.  TensorFlow's `w:0` answers
-to `w` as well.  Neighbouring `keep` rules keep what either of them names.
+A rule sees the names that the rule before it left.  In a glob's rename the first wildcard of the
+new name takes what the first of the old one stood for, and so on.  TensorFlow's `w:0` answers to
+`w` as well.  Neighbouring `keep` rules keep what either of them names.
 
 Optimizer slots follow their variable, names of run state (`_RUN/...`) are neither seen nor touched,
 and a rule that matches nothing is an error: it is nearly always a typing mistake.
 """
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 from ..errors import NameConflict, RuleError
-from ..names import Pattern, joined, matcher, near, parent, without_output
+from ..names import Pattern, near, without_output
 from ..spec import RUN_PREFIX
-
-#: What a mapping or a function may say of a name: its new name, several of them, or none.
-NewNames = str | Iterable[str] | None
-
-
-class Rule(ABC):
-    """One step from a source's names to the names that are asked for."""
-
-    @abstractmethod
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        """Return what *name* becomes, `()` to drop it, None when this rule leaves it alone."""
-
-    @abstractmethod
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
-        """Return the parts of this rule that match none of *names*: as written, and the pattern."""
-
-    def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
-        """Return what *slot* becomes: where its variable goes, unless named itself."""
-        own = self.new_names(slot)
-        return own if own is not None else self.following(slot)
-
-    def following(self, slot: str) -> tuple[str, ...] | None:
-        """Return what *slot* becomes under the new names of its variable."""
-        owner = parent(slot)
-        new_owners = self.new_names(owner)
-        if new_owners is None:
-            return None
-        return tuple(new + slot[len(owner) :] for new in new_owners)
-
-
-@dataclass(frozen=True, slots=True)
-class Rename(Rule):
-    """Give the names that a regex matches in full the name that *replacement* expands to."""
-
-    regex: re.Pattern[str]
-    replacement: str
-    pattern: str  # as written
-    text: str
-
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        match = self.regex.fullmatch(name) or self.regex.fullmatch(name + ":0")
-        return None if match is None else as_names(match.expand(self.replacement), name)
-
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
-        matched = any(self.new_names(name) is not None for name in names)
-        return [] if matched else [(self.text, self.pattern)]
-
-
-@dataclass(frozen=True, slots=True)
-class Drop(Rule):
-    """Leave out what any of the patterns matches."""
-
-    patterns: tuple[Pattern, ...]
-
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        return () if matches(self.patterns, name) else None
-
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
-        return idle_patterns("drop", self.patterns, names)
-
-
-@dataclass(frozen=True, slots=True)
-class Keep(Rule):
-    """Leave out what none of the patterns matches."""
-
-    patterns: tuple[Pattern, ...]
-
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        return (name,) if matches(self.patterns, name) else ()
-
-    def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
-        return self.new_names(slot) or self.following(slot)
-
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
-        return idle_patterns("keep", self.patterns, names)
-
-
-@dataclass(frozen=True, slots=True)
-class Table(Rule):
-    """Give each of the listed names the names it stands beside."""
-
-    table: Mapping[str, tuple[str, ...]]
-
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        return self.table.get(name)
-
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
-        there = set(names)
-        return [(f"the mapping's {old!r}", old) for old in self.table if old not in there]
-
-
-@dataclass(frozen=True, slots=True)
-class Function(Rule):
-    """Ask a function for the new name.  It has no pattern to mistype, so it is never idle."""
-
-    function: Callable[[str], NewNames]
-
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        new_names = as_names(self.function(name), name)
-        return None if new_names == (name,) else new_names
-
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
-        return []
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix(Rule):
-    """Put every name under a scope."""
-
-    prefix: str
-    separator: str
-
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        return (joined(self.prefix, name, self.separator),)
-
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
-        return []
+from .rule_kinds import Drop, Function, Keep, Rename, Rule, Table, as_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,23 +132,41 @@ def apply(
     that stand under their variable's and follow it.  Raise RuleError naming every idle rule, and
     NameConflict naming every two tensors that end on one name.
     """
-    aliases, names = aliases or {}, list(names)
-    flow = [Flow(name, name) for name in [*names, *aliases] if not name.startswith(RUN_PREFIX)]
+    aliases = aliases or {}
+    renaming, idle = trace(parse(rules), [*names, *aliases], ties=aliases, slots=slots)
+    refuse_idle(idle)
+    return renaming
+
+
+def trace(
+    rules: Iterable[Rule], names: Iterable[str], *, ties: Mapping[str, str], slots: Collection[str]
+) -> tuple[Renaming, list[str]]:
+    """Return what *rules* make of *names*, and a line for each part of them that matches nothing.
+
+    *ties* maps a name to the one that stands for its tensor, where that is another.
+    """
+    names = list(names)
+    flow = [Flow(name, name) for name in names if not name.startswith(RUN_PREFIX)]
     idle: list[str] = []
-    for rule in parse(rules):
+    for rule in rules:
         idle += idle_parts(rule, flow)
         flow = list(stepped(rule, flow, slots))
+    kept = [item for item in flow if item.kept]
+    survivors = {ties.get(item.old, item.old) for item in kept}
+    ours = [name for name in names if name.startswith(RUN_PREFIX)]
+    gone_on = survivors.union(ours, ties)
+    renaming = Renaming(
+        origin=dict(zip(ours, ours, strict=True)) | without_conflicts(kept, ties),
+        dropped=tuple(n for n in names if n not in gone_on),
+        withheld=frozenset(without_output(item.new) for item in flow if not item.kept),
+    )
+    return renaming, idle
+
+
+def refuse_idle(idle: Collection[str]) -> None:
+    """Raise if there is a part of a rule that matches nothing."""
     if idle:
         raise RuleError("\n".join(["these rules match nothing:", *idle]))
-    kept = [f for f in flow if f.kept]
-    origin = {name: name for name in names if name.startswith(RUN_PREFIX)}
-    origin |= without_conflicts(kept, aliases)
-    survivors = {f.old for f in kept}
-    return Renaming(
-        origin=origin,
-        dropped=tuple(n for n in names if n not in survivors and not n.startswith(RUN_PREFIX)),
-        withheld=frozenset(without_output(f.new) for f in flow if not f.kept),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,13 +191,13 @@ def stepped(rule: Rule, flow: Iterable[Flow], slots: Collection[str]) -> Iterabl
             yield from (Flow(item.old, new, item.kept) for new in new_names)
 
 
-def without_conflicts(kept: Iterable[Flow], aliases: Mapping[str, str]) -> dict[str, str]:
+def without_conflicts(kept: Iterable[Flow], ties: Mapping[str, str]) -> dict[str, str]:
     """Return new name -> old name, or raise naming every two tensors that end on one name."""
     origin: dict[str, str] = {}
     conflicts: list[str] = []
     for item in kept:
         first = origin.setdefault(item.new, item.old)
-        if aliases.get(first, first) != aliases.get(item.old, item.old):
+        if ties.get(first, first) != ties.get(item.old, item.old):
             conflicts.append(f"  {first!r} and {item.old!r} are both {item.new!r}")
     if conflicts:
         raise NameConflict(
@@ -329,14 +229,6 @@ def united(rules: Sequence[Rule]) -> tuple[Rule, ...]:
     return tuple(result)
 
 
-def as_names(new: NewNames, old: str) -> tuple[str, ...]:
-    """Return what a mapping or a function says of *old* as a tuple of names."""
-    names = (new,) if isinstance(new, str) else tuple(new or ())
-    if not all(isinstance(name, str) and name for name in names):
-        raise RuleError(f"a rule gives {old!r} the name {new!r}, which is not a name")
-    return tuple(without_output(name) for name in names)
-
-
 def compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
     """Return *pattern* compiled, or a RuleError that says where it is wrong."""
     try:
@@ -361,23 +253,3 @@ def checked_replacement(regex: re.Pattern[str], replacement: str, text: str) -> 
     except (re.error, IndexError) as error:
         raise RuleError(f"the new name in {text!r} cannot be read: {error}") from error
     return replacement
-
-
-@lru_cache(maxsize=1024)
-def test_of(pattern: Pattern) -> Callable[[str], bool]:
-    """Return the compiled test of *pattern*, made once."""
-    return matcher(pattern)
-
-
-def matches(patterns: Iterable[Pattern], name: str) -> bool:
-    """Return whether any of *patterns* matches *name*, with or without TensorFlow's `:0`."""
-    return any(test_of(p)(name) or test_of(p)(name + ":0") for p in patterns)
-
-
-def idle_patterns(
-    verb: str, patterns: Iterable[Pattern], names: Collection[str]
-) -> list[tuple[str, str]]:
-    """Return those of *patterns* that match none of *names*, as written after *verb*."""
-    idle = [p for p in patterns if not any(matches((p,), name) for name in names)]
-    texts = [p if isinstance(p, str) else p.pattern for p in idle]
-    return [(f"{verb} {text}", text) for text in texts]

@@ -66,8 +66,12 @@ class Session(Source):
         try:
             self._assign(recorded(values, names))
         finally:
-            for watcher in tuple(WATCHERS.get(self.anchor, ())):
-                watcher.assigned(names)
+            self.tell(names)
+
+    def tell(self, names: Collection[str]) -> None:
+        """Tell whoever watches the model that *names* were given new values on purpose."""
+        for watcher in tuple(WATCHERS.get(self.anchor, ())) if names else ():
+            watcher.assigned(names)
 
     def watch(self, watcher: Watcher) -> None:
         """Tell *watcher* of every later assignment to this model, from any session on it."""

@@ -1,0 +1,122 @@
+"""The words for what a plan found: the error on what does not fit, the warnings on what is left.
+
+Names are grouped, and what may have been meant is suggested; the report has every name singly.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from ..errors import RestoreMismatch
+from ..names import grouped, inside, parent
+from .plan import Misfit, Plan, Verdict
+from .report import aligned
+
+#: Lines of one warning; beyond it the rest is counted.
+MAX_LINES = 30
+
+
+def mismatch_error(plan: Plan) -> RestoreMismatch | None:
+    """Return one error on all that does not fit and may not be ignored, or None."""
+    fatal = [m for m in plan.misfits if m.fatal]
+    if not fatal:
+        return None
+    files = [plan.labels[i] for i in sorted({m.match.part for m in fatal})]
+    lines = [
+        f"{len(fatal)} of {len(plan.targets)} variables do not fit the checkpoint",
+        *misfit_rows(fatal, plan),
+        *advice(fatal, plan),
+        f"while restoring from {', '.join(files)}; nothing was assigned",
+    ]
+    return RestoreMismatch("\n".join(lines))
+
+
+def misfit_rows(misfits: Iterable[Misfit], plan: Plan) -> list[str]:
+    """Return a line for each of *misfits* with both sides; the file where there are several."""
+    several = len(plan.labels) > 1
+    return aligned(
+        (
+            m.match.target.name,
+            f"model {m.match.target}",
+            f"checkpoint {m.match.source}",
+            *([f"in {plan.labels[m.match.part]}"] if several else []),
+        )
+        for m in misfits
+    )
+
+
+def advice(misfits: Sequence[Misfit], plan: Plan) -> list[str]:
+    """Return what to do about *misfits*: a dtype needs a conversion, a shape may be ignored."""
+    rules = ", ".join(f'"drop {pattern}"' for pattern in drop_patterns(misfits, plan))
+    if any(m.reason == "dtype" for m in misfits):
+        return [
+            "Integers are only widened and never become floats: convert the values, or leave them "
+            f"out with rules=[{rules}]."
+        ]
+    return [f"To keep their initial values: ignore_mismatch=True, or rules=[{rules}]."]
+
+
+def drop_patterns(misfits: Iterable[Misfit], plan: Plan) -> list[str]:
+    """Return patterns that match *misfits* and nothing that is loaded: `fc/*` where that is so."""
+    names = list(dict.fromkeys(m.match.target.name for m in misfits))
+    result: dict[str, None] = {}
+    for name in names:
+        separator = "/" if "/" in name else "."
+        scope = parent(name, separator)
+        loaded = any(inside(n, scope, separator) for n in plan.named(Verdict.LOADED))
+        shared = sum(inside(n, scope, separator) is not None for n in names) > 1
+        result[f"{scope}{separator}*" if scope and shared and not loaded else name] = None
+    return list(result)
+
+
+def warnings_of(plan: Plan) -> list[str]:
+    """Return what to warn about: misfits that were ignored, and both one-sided lists."""
+    texts = [ignored_text(plan), missing_text(plan), *unused_texts(plan)]
+    return [text for text in texts if text]
+
+
+def ignored_text(plan: Plan) -> str:
+    """Return the warning on variables that keep their value since the checkpoint's does not fit."""
+    ignored = [m for m in plan.misfits if not m.fatal]
+    if not ignored:
+        return ""
+    head = f"{counted(len(ignored), 'tensor')} do not fit and were ignored (ignore_mismatch=True):"
+    return "\n".join([head, *shortened(misfit_rows(ignored, plan))])
+
+
+def missing_text(plan: Plan) -> str:
+    """Return the warning on variables that no source has."""
+    names = plan.named(Verdict.MISSING)
+    if not names:
+        return ""
+    head = (
+        f"{counted(len(names), 'variable')} of the model not found in "
+        f"{', '.join(plan.labels)}; they keep their initial values:"
+    )
+    hints = [f"  perhaps: rename {old} -> {new}" for new, old in plan.near.items()]
+    return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *shortened(hints)])
+
+
+def unused_texts(plan: Plan) -> list[str]:
+    """Return a warning for each source on the tensors that the model does not have."""
+    texts = []
+    for label, verdicts in zip(plan.labels, plan.sources, strict=True):
+        names = [name for name, verdict in verdicts.items() if verdict == Verdict.UNUSED]
+        if names:
+            head = f"{counted(len(names), 'tensor')} of {label} not found in the model:"
+            texts.append("\n".join([head, *shortened(f"  {g}" for g in grouped(names))]))
+    return texts
+
+
+def shortened(lines: Iterable[str]) -> list[str]:
+    """Return the first of *lines*, and how many more there are."""
+    lines = list(lines)
+    more = len(lines) - MAX_LINES
+    return [*lines[:MAX_LINES], f"  ... and {more} more"] if more > 0 else lines
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "tensor"), counted(3, "tensor")
+    ('1 tensor', '3 tensors')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

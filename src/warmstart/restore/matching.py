@@ -1,0 +1,231 @@
+"""Making a plan: which tensor of which source belongs to which variable.  Pure.
+
+Names are equal after rules; `w` and `w:0` are one name, and either name of a tied tensor or of a
+tied variable will do.
+"""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from ..errors import NameConflict
+from ..names import parent, without_output
+from ..sessions.base import Session
+from ..source import Source
+from ..spec import RUN_PREFIX, TensorSpec
+from .fit import misfit
+from .near_misses import nearest
+from .plan import Match, Misfit, Part, Plan, Tie, Verdict
+
+Specs = Mapping[str, TensorSpec]
+
+#: Verdicts on a tensor that meets variables; of several it has the first.
+BEST_FIRST = (Verdict.LOADED, Verdict.MISMATCHED, Verdict.OVERRIDDEN, Verdict.KEPT)
+
+
+def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False) -> Plan:
+    """Match the tensors of *parts* with the variables of *session*, as a whole.
+
+    Variables of role "run" are filled only *with_run*, or by a part whose names were chosen one by
+    one.  A slot goes with its variable: it is left alone where a part has both and the variable is
+    not filled from there.
+    """
+    parts = list(parts)
+    specs = dict(session.specs)
+    met: list[Match] = []
+    ties: list[Tie] = []
+    for index, part in enumerate(parts):
+        specs |= created_by(part, session)
+        matches, of_part = matches_of(part, index, specs, session.aliases)
+        met += matches
+        ties += of_part
+    asked = [m for m in met if with_run or parts[m.part].explicit or m.target.role != "run"]
+    fits, unfit = sorted_out(without_orphans(asked))
+    chains = in_chains(fits)
+    winners = {name: chain[-1] for name, chain in chains.items()}
+    misfits = tuple(judged(match, winners.get(match.target.name), parts) for match in unfit)
+    targets = target_verdicts(session.specs, parts, winners, misfits)
+    sources = source_verdicts(parts, met, ties, winners, misfits)
+    return Plan(
+        labels=tuple(part.label for part in parts),
+        specs=specs,
+        targets=targets,
+        sources=sources,
+        matches=winners,
+        overridden={name: tuple(chain[:-1]) for name, chain in chains.items() if chain[1:]},
+        misfits=misfits,
+        ties=tuple(tie for tie in ties if tie.match == winners.get(tie.match.target.name)),
+        near=nearest(
+            {name: specs[name] for name, v in targets.items() if v == Verdict.MISSING},
+            {
+                name: part.source.specs[name]
+                for part, verdicts in zip(parts, sources, strict=True)
+                for name, v in verdicts.items()
+                if v == Verdict.UNUSED
+            },
+        ),
+    )
+
+
+def created_by(part: Part, session: Session) -> Specs:
+    """Return the slots that *session* would create if *part* filled them."""
+    specs, known = part.source.specs, session.specs
+    canonical = part.source.aliases
+    unknown = {
+        bare: specs[canonical.get(old, old)].renamed(bare)
+        for new, old in part.origin.items()
+        if (bare := without_output(new)) not in known and not bare.startswith(RUN_PREFIX)
+    }
+    return session.creatable(unknown)
+
+
+def matches_of(
+    part: Part, index: int, specs: Specs, aliases: Mapping[str, str]
+) -> tuple[list[Match], list[Tie]]:
+    """Return the matches of one part by name alone, and the ties whose values must be equal.
+
+    Raise NameConflict naming every two tensors that end on one name.
+    """
+    found: dict[str, list[tuple[str, Match]]] = {}
+    for new, old in part.origin.items():
+        bare = without_output(new)
+        target = specs.get(aliases.get(bare, bare))
+        if target is not None:
+            source = part.source.specs[part.source.aliases.get(old, old)]
+            found.setdefault(target.name, []).append((bare, Match(target, source, old, index)))
+    refuse_conflicts(found, part.label)
+    matches: list[Match] = []
+    ties: list[Tie] = []
+    for name, claims in found.items():
+        first = next((match for bare, match in claims if bare == name), claims[0][1])
+        others = [match for _, match in claims if match.source.name != first.source.name]
+        matches.append(first)
+        ties += [Tie(first, other.source) for other in others]
+    return matches, ties
+
+
+def refuse_conflicts(found: Mapping[str, list[tuple[str, Match]]], label: str) -> None:
+    """Raise if two tensors have one name: `w` and `w:0`.  A tied variable's two names are two."""
+    conflicts = []
+    for claims in found.values():
+        by_name: dict[str, Match] = {}
+        for bare, match in claims:
+            first = by_name.setdefault(bare, match)
+            if first.source.name != match.source.name:
+                conflicts.append(f"  {first.old!r} and {match.old!r} are both {bare!r}")
+    if conflicts:
+        raise NameConflict(
+            "\n".join([f"two tensors of {label} end on one name; drop one of them:", *conflicts])
+        )
+
+
+def without_orphans(matches: Sequence[Match]) -> list[Match]:
+    """Return *matches* but for slots whose variable the same part has and does not fill."""
+    home: dict[str, int] = {}
+    for match in matches:
+        if misfit(match.source, match.target) is None:
+            home[match.target.name] = match.part  # the later part wins
+    offered = {(match.part, match.target.name) for match in matches}
+
+    def is_orphan(match: Match) -> bool:
+        owner = parent(match.target.name)
+        return (match.part, owner) in offered and home.get(owner) != match.part
+
+    return [match for match in matches if match.target.role != "slot" or not is_orphan(match)]
+
+
+def sorted_out(matches: Iterable[Match]) -> tuple[list[Match], list[Match]]:
+    """Return the matches that fit, and those that do not."""
+    fits: list[Match] = []
+    unfit: list[Match] = []
+    for match in matches:
+        (fits if misfit(match.source, match.target) is None else unfit).append(match)
+    return fits, unfit
+
+
+def in_chains(matches: Iterable[Match]) -> dict[str, list[Match]]:
+    """Return *matches* by their target, in the order of the chain."""
+    chains: dict[str, list[Match]] = {}
+    for match in matches:
+        chains.setdefault(match.target.name, []).append(match)
+    return chains
+
+
+def judged(match: Match, winner: Match | None, parts: Sequence[Part]) -> Misfit:
+    """Return the misfit that *match* is.  Only shapes may be ignored."""
+    reason = misfit(match.source, match.target) or "shape"
+    overridden = winner is not None and winner.part > match.part
+    ignored = reason == "shape" and parts[match.part].ignore_mismatch
+    return Misfit(match, reason, fatal=not overridden and not ignored)
+
+
+def target_verdicts(
+    specs: Specs, parts: Sequence[Part], winners: Mapping[str, Match], misfits: Iterable[Misfit]
+) -> dict[str, Verdict]:
+    """Return what becomes of every variable of the session, and of the slots that are created."""
+    mismatched = {m.match.target.name for m in misfits}
+    withheld = frozenset().union(*(part.withheld for part in parts))
+    all_asked = any(not part.explicit for part in parts)
+
+    def verdict(name: str) -> Verdict:
+        if name in winners:
+            return Verdict.LOADED
+        if name in mismatched:
+            return Verdict.MISMATCHED
+        if not all_asked or specs[name].role in ("slot", "run"):
+            return Verdict.KEPT
+        return Verdict.DROPPED if name in withheld else Verdict.MISSING
+
+    return {name: verdict(name) for name in dict.fromkeys([*specs, *winners, *sorted(mismatched)])}
+
+
+def source_verdicts(
+    parts: Sequence[Part],
+    met: Iterable[Match],
+    ties: Iterable[Tie],
+    winners: Mapping[str, Match],
+    misfits: Iterable[Misfit],
+) -> tuple[dict[str, Verdict], ...]:
+    """Return what becomes of every tensor, for each part.  A tensor that feeds several variables
+    has the best of its verdicts.
+    """
+    given: list[dict[str, Verdict]] = [{} for _ in parts]
+    unfit = {id(misfit.match) for misfit in misfits}
+    winning = {id(match) for match in winners.values()}
+    for match in met:
+        verdict = Verdict.OVERRIDDEN if match.target.name in winners else Verdict.KEPT
+        verdict = Verdict.MISMATCHED if id(match) in unfit else verdict
+        verdict = Verdict.LOADED if id(match) in winning else verdict
+        first = given[match.part].setdefault(match.source.name, verdict)
+        given[match.part][match.source.name] = min(first, verdict, key=BEST_FIRST.index)
+    for tie in ties:
+        given[tie.match.part].setdefault(
+            tie.other.name, given[tie.match.part][tie.match.source.name]
+        )
+    return tuple(
+        {name: given[i].get(name) or unmet(name, part, origins) for name in part.source.specs}
+        for i, part in enumerate(parts)
+        for origins in [tensors_asked_for(part)]
+    )
+
+
+def tensors_asked_for(part: Part) -> set[str]:
+    """Return the tensors of *part* that have a name after its rules."""
+    return {part.source.aliases.get(old, old) for old in part.origin.values()}
+
+
+def unmet(name: str, part: Part, asked_for: Container[str]) -> Verdict:
+    """Return the verdict of a tensor that no variable of the session has the name of."""
+    if part.explicit or name.startswith(RUN_PREFIX):
+        return Verdict.KEPT
+    if name not in asked_for:
+        return Verdict.DROPPED
+    quiet = part.source.specs[name].role == "run" or is_slot(name, part.source)
+    return Verdict.KEPT if quiet else Verdict.UNUSED
+
+
+def is_slot(name: str, source: Source) -> bool:
+    """Return whether a tensor is a slot: by its role, or else since it stands under a variable."""
+    role = source.specs[name].role
+    if role is not None:
+        return role == "slot"
+    owner = parent(without_output(name))
+    return owner in source.specs or f"{owner}:0" in source.specs

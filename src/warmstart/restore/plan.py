@@ -1,0 +1,105 @@
+"""What a restore would do, decided from specs alone: nothing is read, assigned or logged.
+
+    parts = [Part(source, origin, label), ...]     the sources of a chain, the later one wins
+    plan  = make_plan(parts, session)              see matching.py
+    for name, verdict in plan.targets.items(): ...
+
+A plan knows names, shapes and dtypes; what a framework does with them it leaves to the session.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..names import without_output
+from ..source import Source
+from ..spec import TensorSpec
+
+
+class Verdict(StrEnum):
+    """What becomes of a name.  Each name of a side has exactly one of these."""
+
+    LOADED = "loaded"  # both sides
+    MISMATCHED = "mismatched"  # both sides
+    DROPPED = "dropped"  # both sides: by a rule, or ignored
+    MISSING = "missing"  # of the session, and in no source
+    UNUSED = "unused"  # of a source, and not in the session
+    OVERRIDDEN = "overridden"  # of a source, where a later one has the same
+    KEPT = "kept"  # not asked for: slots and run state without a counterpart, unselected names
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One source of a chain, and which of its tensors are asked for under which names."""
+
+    source: Source
+    origin: Mapping[str, str]  # name asked for -> name in the source
+    label: str  # what messages call the source: mostly its path
+    withheld: frozenset[str] = frozenset()  # names that rules keep from being filled
+    ignore_mismatch: bool = False
+    explicit: bool = False  # every name was chosen one by one: the rest is nobody's loss
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A tensor of a source that belongs to a variable."""
+
+    target: TensorSpec
+    source: TensorSpec
+    old: str  # the name it was found by: that of `source`, or an alias
+    part: int  # index in the chain
+
+    @property
+    def cast(self) -> bool:
+        """Whether the values change their dtype on the way."""
+        return self.source.dtype != self.target.dtype
+
+    @property
+    def renamed(self) -> bool:
+        """Whether the variable bears another name than the tensor."""
+        return without_output(self.old) != self.target.name
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A match of names that is none of shapes or dtypes."""
+
+    match: Match
+    reason: str  # "shape" or "dtype"
+    fatal: bool  # neither ignored nor overridden
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """Two tensors of one source for one tied variable: their values must be equal."""
+
+    match: Match
+    other: TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which tensor fills which variable, and what becomes of all other names."""
+
+    labels: tuple[str, ...]
+    specs: Mapping[str, TensorSpec]  # the session's, and the slots that would be created
+    targets: Mapping[str, Verdict]
+    sources: tuple[Mapping[str, Verdict], ...]  # one for each part
+    matches: Mapping[str, Match]  # target -> the tensor that wins
+    overridden: Mapping[str, tuple[Match, ...]]  # target -> those that lost, in chain order
+    misfits: tuple[Misfit, ...]
+    ties: tuple[Tie, ...]
+    near: Mapping[str, str]  # missing variable -> the unused tensor it may have been meant to get
+
+    def named(self, verdict: Verdict) -> list[str]:
+        """Return the session's names with *verdict*."""
+        return [name for name, given in self.targets.items() if given == verdict]
+
+    def source_names(self, verdict: Verdict) -> list[tuple[int, str]]:
+        """Return the sources' names with *verdict*, each with its part's index."""
+        return [
+            (part, name)
+            for part, verdicts in enumerate(self.sources)
+            for name, given in verdicts.items()
+            if given == verdict
+        ]

@@ -1,0 +1,168 @@
+"""What a restore did: the plan that was carried out, for people and for programs."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..names import grouped, without_output
+from .plan import Match, Plan, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What became of one variable of the session."""
+
+    name: str
+    verdict: str
+    file: str | None = None  # what filled it
+    old_name: str | None = None  # its name there
+    note: str = ""  # a cast, what was overridden, both sides of a misfit
+
+    @property
+    def remark(self) -> str:
+        """What a table says beside the name; variables that differ only by name have the same."""
+        renamed = self.old_name is not None and without_output(self.old_name) != self.name
+        parts = [f"from {self.file}" if self.file else "", "renamed" if renamed else "", self.note]
+        return ", ".join(filter(None, parts))
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Return the line as JSON holds it."""
+        return {
+            "verdict": self.verdict,
+            "file": self.file,
+            "old_name": self.old_name,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of every name of both sides.  `str` shows it as a table of grouped names."""
+
+    plan: Plan
+    initialized: tuple[str, ...]  # had no value before and were given their initial one
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Variables that have their value from a source."""
+        return tuple(self.plan.named(Verdict.LOADED))
+
+    @property
+    def cast(self) -> dict[str, str]:
+        """Loaded variables whose dtype changed on the way: name -> "float64 -> float32"."""
+        return {name: cast_text(m) for name, m in self.plan.matches.items() if m.cast}
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Loaded variables whose tensor has another name: name -> its name in the source."""
+        return {name: m.old for name, m in self.plan.matches.items() if m.renamed}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Variables of the model that no source has; slots and counters are not counted."""
+        return tuple(self.plan.named(Verdict.MISSING))
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Tensors of the sources that the model does not have; slots and counters do not count."""
+        return self._of_sources(Verdict.UNUSED)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Tensors of the sources left out by a rule or ignored."""
+        return self._of_sources(Verdict.DROPPED)
+
+    @property
+    def mismatched(self) -> dict[str, str]:
+        """Variables that a tensor was found for that does not fit: name -> what does not fit."""
+        return {m.match.target.name: misfit_text(m.match) for m in self.plan.misfits}
+
+    @property
+    def overridden(self) -> dict[str, tuple[str, ...]]:
+        """Loaded variables that several sources have: name -> the earlier sources that lost."""
+        return {
+            name: tuple(self.plan.labels[match.part] for match in lost)
+            for name, lost in self.plan.overridden.items()
+        }
+
+    def lines(self) -> Iterator[Line]:
+        """Yield what became of every variable of the session."""
+        for name, verdict in self.plan.targets.items():
+            match = self.plan.matches.get(name)
+            file = self.plan.labels[match.part] if match else None
+            yield Line(name, str(verdict), file, match.old if match else None, self._note(name))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON holds it: every name of both sides once."""
+        return {
+            "variables": {line.name: line.as_dict() for line in self.lines()},
+            "initialized": list(self.initialized),
+            "sources": [
+                {"file": label, "tensors": {name: str(v) for name, v in verdicts.items()}}
+                for label, verdicts in zip(self.plan.labels, self.plan.sources, strict=True)
+            ],
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
+
+    def __str__(self) -> str:
+        """Return the table for people: a summary, then a row for each group of like names."""
+        names: dict[tuple[str, str], list[str]] = {}
+        for line in self.lines():
+            names.setdefault((line.verdict, line.remark), []).append(line.name)
+        rows = [
+            (verdict, name, remark)
+            for (verdict, remark), group in names.items()
+            for name in grouped(group)
+        ]
+        rows += [(str(v), name, f"in {label}") for v, label, name in self._source_rows()]
+        return "\n".join([self.summary(), *aligned(rows)])
+
+    def summary(self) -> str:
+        """Return how many variables have which verdict, in one line."""
+        counts = {v: len(self.plan.named(v)) for v in Verdict}
+        said = [f"{n} {verdict}" for verdict, n in counts.items() if n or verdict == "loaded"]
+        return f"{len(self.plan.targets)} variables: {', '.join(said)}"
+
+    def _of_sources(self, verdict: Verdict) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for _, name in self.plan.source_names(verdict)))
+
+    def _source_rows(self) -> Iterator[tuple[Verdict, str, str]]:
+        for verdict in (Verdict.UNUSED, Verdict.DROPPED):
+            for label, verdicts in zip(self.plan.labels, self.plan.sources, strict=True):
+                for name in grouped(n for n, given in verdicts.items() if given == verdict):
+                    yield verdict, label, name
+
+    def _note(self, name: str) -> str:
+        notes = []
+        match = self.plan.matches.get(name)
+        if match and match.cast:
+            notes.append(cast_text(match))
+        if name in self.overridden:
+            notes.append(f"over {', '.join(self.overridden[name])}")
+        if name in self.mismatched:
+            notes.append(self.mismatched[name])
+        return ", ".join(notes)
+
+
+def cast_text(match: Match) -> str:
+    """Return the change of dtype: "float64 -> float32"."""
+    return f"{match.source.dtype} -> {match.target.dtype}"
+
+
+def misfit_text(match: Match) -> str:
+    """Return both sides of what does not fit."""
+    return f"model {match.target}, checkpoint {match.source}"
+
+
+def aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return *rows* as indented lines with their columns one below the other."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        ("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,262 @@
+"""Starting a model from what was trained before: each of these is one way to say from what.
+
+    report = SmartInit("runs/base").init(session)      alone
+    Trainer(model).train(session_init="runs/base")     or by the trainer, which calls the same
+
+Variables are matched by exact name.  Run state is never restored here; that is resuming.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RuleError
+from ..formats import locate, open_source
+from ..names import inside, without_output
+from ..sessions import session_for
+from ..sessions.base import Session
+from ..source import DictSource, Source
+from .matching import is_slot, make_plan
+from .plan import Part, Plan
+from .report import Report
+from .rule_kinds import Prefix, Rule, Table
+from .rules import near_text, parse, refuse_idle, trace
+from .run import carry_out
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class SessionInit(ABC):
+    """Where a model's first values come from."""
+
+    @abstractmethod
+    def parts(self, session: Session, stack: ExitStack) -> list[Part]:
+        """Return the sources, the last of which wins, opened on *stack*."""
+
+    def plan(self, session_or_model: Any) -> Plan:
+        """Return what `init` would do; nothing is changed, and misfits are listed, not raised."""
+        session = session_for(session_or_model)
+        with ExitStack() as stack:
+            return make_plan(self.parts(session, stack), session)
+
+    def init(self, session_or_model: Any) -> Report:
+        """Give the model its values and say what became of every name.
+
+        Raise RuleError, NameConflict or RestoreMismatch, each naming all there are, or the fault
+        of a file, before anything is assigned.
+        """
+        session = session_for(session_or_model)
+        with ExitStack() as stack:
+            parts = self.parts(session, stack)
+            return carry_out(make_plan(parts, session), parts, session)
+
+
+class ChainInit(SessionInit):
+    """Several, planned as a whole: where more than one has a variable, the later one wins.
+
+    *rules* come after the rules of each member and must match in one of them at least.
+    """
+
+    def __init__(
+        self, session_inits: Iterable[Any], *, ignore_mismatch: bool = False, rules: Any = ()
+    ) -> None:
+        self.members = tuple(SmartInit(member) for member in session_inits)
+        self._ignore_mismatch = ignore_mismatch
+        self._rules = parse(rules)
+
+    def parts(self, session: Session, stack: ExitStack) -> list[Part]:
+        parts = [part for member in self.members for part in member.parts(session, stack)]
+        return under_rules(parts, self._rules, self._ignore_mismatch)
+
+
+class SourceRestore(SessionInit):
+    """From an open source, which stays open."""
+
+    def __init__(
+        self, source: Source, *, label: str = "", ignore_mismatch: bool = False, rules: Any = ()
+    ) -> None:
+        self._source = source
+        self._label = label or f"a {type(source).__name__}"
+        self._ignore_mismatch = ignore_mismatch
+        self._rules = parse(rules)
+
+    def parts(self, session: Session, stack: ExitStack) -> list[Part]:
+        part = Part(self._source, every_name(self._source), self._label)
+        return under_rules([part], self._rules, self._ignore_mismatch)
+
+
+class DictRestore(SessionInit):
+    """From a dictionary of arrays, which is not changed: load, edit, restore."""
+
+    def __init__(
+        self, variable_dict: Mapping[str, Any], *, ignore_mismatch: bool = False, rules: Any = ()
+    ) -> None:
+        self._source = DictSource(as_arrays(variable_dict))
+        self._ignore_mismatch = ignore_mismatch
+        self._rules = parse(rules)
+
+    def parts(self, session: Session, stack: ExitStack) -> list[Part]:
+        part = Part(self._source, every_name(self._source), "the dict")
+        return under_rules([part], self._rules, self._ignore_mismatch)
+
+
+class SaverRestore(SessionInit):
+    """From a checkpoint of any format, found now and opened when it is needed.
+
+    With *prefix* the model's names are `prefix/` (or `prefix.`) and the checkpoint's; *rules* see
+    them with the prefix.  *ignore* names tensors of the checkpoint, with or without `:0`, that are
+    not to be loaded; one that the checkpoint does not have is an error.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        prefix: str | None = None,
+        ignore: Iterable[str] = (),
+        *,
+        ignore_mismatch: bool = False,
+        rules: Any = (),
+    ) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"SaverRestore takes the path of a checkpoint, not a {type(path).__name__}; "
+                "SmartInit takes dicts, lists and open checkpoints as well"
+            )
+        self.path = locate(Path(path))[1]
+        self.prefix = prefix
+        self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+        self._ignore_mismatch = ignore_mismatch
+        self._rules = parse(rules)
+
+    def parts(self, session: Session, stack: ExitStack) -> list[Part]:
+        source = stack.enter_context(open_source(self.path))
+        label = str(self.path)
+        refuse_unknown(self.ignore, source, label)
+        own: tuple[Rule, ...] = (Table({without_output(name): () for name in self.ignore}),)
+        if self.prefix:
+            own += (Prefix(self.prefix, separator_below(self.prefix, session)),)
+        part = Part(source, every_name(source), label)
+        return under_rules(under_rules([part], own), self._rules, self._ignore_mismatch)
+
+
+def SmartInit(obj: Any, *, ignore_mismatch: bool = False, rules: Any = ()) -> SessionInit:
+    """Return the SessionInit that *obj* stands for.
+
+    A path is restored from, whatever its format, a dict or an open source likewise; a list is a
+    chain whose later members win; None restores nothing; a SessionInit is itself.
+    """
+    if isinstance(obj, SessionInit):
+        options = ignore_mismatch or parse(rules)
+        return ChainInit([obj], ignore_mismatch=ignore_mismatch, rules=rules) if options else obj
+    if obj is None:
+        return ChainInit(())
+    for kinds, init in ROUTES:
+        if isinstance(obj, kinds):
+            return init(obj, ignore_mismatch=ignore_mismatch, rules=rules)
+    raise TypeError(
+        "a model can start from a path, a dict of arrays, an open checkpoint, a SessionInit, "
+        f"a list of these, or None, not from a {type(obj).__module__}.{type(obj).__qualname__}"
+    )
+
+
+#: What `SmartInit` takes -> what it makes of it.
+ROUTES: tuple[tuple[Any, Callable[..., SessionInit]], ...] = (
+    (str | os.PathLike, SaverRestore),
+    (Source, SourceRestore),
+    (Mapping, DictRestore),
+    (list | tuple, ChainInit),
+)
+
+
+def get_model_loader(filename: str | os.PathLike[str]) -> SessionInit:
+    """Return the SessionInit for a file, whatever its format; see `SmartInit`."""
+    return SaverRestore(filename)
+
+
+def every_name(source: Source) -> dict[str, str]:
+    """Return all names of *source* as those asked for, other names of tied tensors included."""
+    return {name: name for name in (*source.specs, *source.aliases)}
+
+
+def under_rules(
+    parts: Iterable[Part], rules: tuple[Rule, ...], ignore_mismatch: bool = False
+) -> list[Part]:
+    """Return *parts* with *rules* applied to the names they are asked for.
+
+    Raise RuleError naming every rule that matches in none of them.
+    """
+    done: list[Part] = []
+    idle: list[list[str]] = []
+    for part in parts:
+        canonical = {new: part.source.aliases.get(old, old) for new, old in part.origin.items()}
+        slots = {new for new, old in canonical.items() if is_slot(old, part.source)}
+        renaming, of_part = trace(rules, part.origin, ties=canonical, slots=slots)
+        idle.append(of_part)
+        done.append(
+            replace(
+                part,
+                origin={new: part.origin[mid] for new, mid in renaming.origin.items()},
+                withheld=part.withheld | renaming.withheld,
+                ignore_mismatch=part.ignore_mismatch or ignore_mismatch,
+            )
+        )
+    refuse_idle([line for line in idle[0] if all(line in other for other in idle)] if idle else [])
+    return done
+
+
+def refuse_unknown(ignore: Iterable[str], source: Source, label: str) -> None:
+    """Raise naming everything in *ignore* that *source* does not have."""
+    bare = {without_output(name) for name in every_name(source)}
+    unknown = [name for name in ignore if without_output(name) not in bare]
+    if unknown:
+        rows = [f"  {name}{near_text(without_output(name), bare)}" for name in unknown]
+        raise RuleError("\n".join([f"ignored names that {label} does not have:", *rows]))
+
+
+def separator_below(prefix: str, session: Session) -> str:
+    """Return what separates *prefix* from the names of *session* below it."""
+    for separator in "/.":
+        scope = prefix.removesuffix(separator)
+        if any(inside(name, scope, separator) for name in session.specs):
+            return separator
+    raise RuleError(
+        f"no variable of the model stands under the prefix {prefix!r}"
+        f"{near_text(prefix, session.specs)}"
+    )
+
+
+def as_arrays(variables: Any) -> "dict[str, np.ndarray]":
+    """Return a dict of what can be an array each; text and bytes become arrays of bytes."""
+    import numpy as np
+
+    if not isinstance(variables, Mapping):
+        raise TypeError(
+            f"DictRestore takes a dict of arrays by name, not a {type(variables).__name__}"
+        )
+    wrong = [repr(name) for name in variables if not isinstance(name, str)]
+    if wrong:
+        raise TypeError(f"names of variables are strings; found {', '.join(wrong)}")
+    arrays = {name: np.asarray(value) for name, value in variables.items()}
+    refuse_objects(arrays)
+    return {
+        name: np.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array
+        for name, array in arrays.items()
+    }
+
+
+def refuse_objects(arrays: "Mapping[str, np.ndarray]") -> None:
+    """Raise naming every array that holds Python objects other than bytes."""
+    wrong = [
+        f"{name!r}: {type(item).__name__}"
+        for name, array in arrays.items()
+        if array.dtype.kind == "O"
+        for item in array.ravel()[:1]
+        if not isinstance(item, bytes)
+    ]
+    if wrong:
+        raise TypeError(f"DictRestore takes arrays of numbers or bytes; found {', '.join(wrong)}")
