@@ -1,13 +1,10 @@
 """Arrays as the formats need them: over the bytes of a file, and as bytes for a file."""
 
-import mmap
-import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import CannotHold, CheckpointNotFound, SaveError, UnsupportedCheckpoint
+from ..errors import CannotHold, SaveError, UnsupportedCheckpoint
 from ..source import Source
 from ..spec import TensorSpec, spec_of
 
@@ -15,22 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 Buffer = bytes | bytearray | memoryview
-
-
-def map_file(path: Path) -> memoryview:
-    """Return the bytes of the file at *path*, read-only and not read yet.
-
-    Whatever is made of the view keeps the map alive, so there is nothing to close.  A save of ours
-    puts a new file in the place of *path* and leaves the mapped one as it was.
-    """
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size == 0:  # which mmap does not take
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise CheckpointNotFound(f"{path} cannot be opened: {error.strerror or error}") from error
 
 
 def array_over(

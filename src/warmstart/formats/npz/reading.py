@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...binary.mapped import map_file
 from ...binary.zip import Member, inflated, read_members
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
 from ...source import Source, no_such_tensor
 from ...spec import ITEMSIZES, RUN_PREFIX, TensorSpec
-from ..arrays import array_over, map_file, settled
+from ..arrays import array_over, settled
 from ..notes import Notes, checked, decode
 from .npy import MAX_HEAD, Npy, parse_npy
 
@@ -34,7 +35,7 @@ class NpySource(Source):
 
     def __init__(self, path: Path) -> None:
         self._place = f"while reading {path}"
-        file = map_file(path)
+        file = memoryview(map_file(path))
         with noting(self._place):
             npy = parse_npy(bytes(file[:MAX_HEAD]), len(file))
             self._specs = {path.stem: spec_of_npy(path.stem, npy, Notes())}
@@ -59,7 +60,7 @@ class NpzSource(Source):
 
     def __init__(self, path: Path, *, verify: bool) -> None:
         self._place = f"while reading {path}"
-        self._file = map_file(path)
+        self._file = memoryview(map_file(path))
         self._unchecked = set[str]()
         with noting(self._place):
             members = by_name(read_members(self._file))

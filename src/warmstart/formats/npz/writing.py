@@ -1,11 +1,11 @@
 """Writing an archive that `np.load` reads, whose arrays can be mapped."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...binary.atomic import replacing, write_fully
+from ...binary.atomic import replacing
+from ...binary.stream import Stream
 from ...binary.zip import MAX_NAME, ZipWriter
 from ...source import Source
 from ...spec import NUMPY_NAMES, TensorSpec
@@ -29,12 +29,14 @@ def write_npz(source: Source, path: Path) -> None:
     refuse_unheld("npz", faults_of(source), ADVICE)
     note = note_of(source)
     with replacing(path) as file:
-        archive = ZipWriter(partial(write_fully, file))
+        stream = Stream(file, expected=sum(spec.nbytes for spec in source.specs.values()))
+        archive = ZipWriter(stream.write)
         for name in sorted(source.specs):
             add(archive, name, array_to_write(source, source.specs[name]))
         if note is not None:
             add(archive, NOTE, np.frombuffer(note.encode(), np.uint8))
         archive.finish()
+        stream.flush()
 
 
 def add(archive: ZipWriter, name: str, array: "np.ndarray") -> None:

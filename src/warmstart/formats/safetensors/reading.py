@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...binary.mapped import map_file
 from ...errors import noting
 from ...source import Source, no_such_tensor
 from ...spec import TensorSpec
-from ..arrays import array_over, map_file, settled
+from ..arrays import array_over, settled
 from .header import Entry, read_header
 from .packing import unpack
 
@@ -23,7 +24,7 @@ class SafetensorsSource(Source):
 
     def __init__(self, path: Path) -> None:
         self._place = f"while reading {path}"
-        self._file = map_file(path)
+        self._file = memoryview(map_file(path))
         with noting(self._place):
             header = read_header(self._file)
         self._entries = header.entries

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ...binary.mapped import map_file
 from ...errors import CheckpointNotFound, CorruptCheckpoint, noting
 from ...source import Source, no_such_tensor
 from ...spec import TensorSpec
-from ..arrays import map_file
 from .header import MAX_HEADER, parse_object
 from .reading import SafetensorsSource
 
@@ -57,7 +57,7 @@ class ShardedSource(Source):
 
 def read_index(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Return the file of each tensor, and the metadata; numbers in it (`total_size`) as text."""
-    raw = map_file(path)
+    raw = memoryview(map_file(path))
     if len(raw) > MAX_HEADER:
         raise CorruptCheckpoint(f"the index has {len(raw)} bytes; {MAX_HEADER} are allowed")
     index = parse_object(raw, "the index")

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...binary.atomic import replacing, write_fully
+from ...binary.atomic import replacing
+from ...binary.stream import Stream
 from ...source import Source
 from ...spec import TensorSpec
 from ..arrays import bytes_of, encodable, refuse_unheld, values_to_write
@@ -32,9 +33,11 @@ def save_source(source: Source, path: Path) -> None:
         f"A header has at most {MAX_HEADER}.",
     )
     with replacing(path) as file:
-        write_fully(file, header)
+        stream = Stream(file, expected=len(header) + sum(map(packed_nbytes, specs)))
+        stream.write(header)
         for spec in specs:
-            write_fully(file, bytes_of(packed_values(source, spec)))
+            stream.write(bytes_of(packed_values(source, spec)))
+        stream.flush()
 
 
 def faults_of(source: Source) -> dict[str, str]:
@@ -74,12 +77,17 @@ def encoded_header(specs: Iterable[TensorSpec], metadata: dict[str, str]) -> byt
     items: dict[str, object] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
     end = 0
     for spec in specs:
-        _, code, bits = HELD[spec.dtype]
-        begin, end = end, end + spec.size * bits // 8
+        code = HELD[spec.dtype][1]
+        begin, end = end, end + packed_nbytes(spec)
         items[spec.name] = {"dtype": code, "shape": spec.shape, "data_offsets": [begin, end]}
     text = json.dumps(items, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
+
+
+def packed_nbytes(spec: TensorSpec) -> int:
+    """Return the bytes that *spec* takes in the file."""
+    return spec.size * HELD[spec.dtype][2] // 8
 
 
 def packed_values(source: Source, spec: TensorSpec) -> "np.ndarray":
