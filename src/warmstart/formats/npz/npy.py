@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
-from ...spec import checked_nbytes, shape_text
+from ...spec import NUMPY_NAMES, checked_nbytes, shape_text
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000  # bytes; NumPy's own limit for files it does not trust
@@ -20,7 +20,11 @@ NUMBERS = {
     "b1": "bool", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64",
     "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64",
     "f2": "float16", "f4": "float32", "f8": "float64", "c8": "complex64", "c16": "complex128",
+    "f1": "float8_e5m2",  # of ml_dtypes' types NumPy saves only this under a name
 }  # fmt: skip
+
+#: dtypes that a header can state so that NumPy reads it; it cannot read its own "f1"
+STATED = {*NUMPY_NAMES, "string"}
 
 #: kind -> what is said of an array that cannot be read
 REFUSED = {

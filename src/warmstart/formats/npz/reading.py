@@ -13,7 +13,7 @@ from ...source import Source, no_such_tensor
 from ...spec import ITEMSIZES, RUN_PREFIX, TensorSpec
 from ..arrays import array_over, settled
 from ..notes import Notes, checked, decode
-from .npy import MAX_HEAD, Npy, parse_npy
+from .npy import MAX_HEAD, STATED, Npy, parse_npy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,7 +206,7 @@ def values(raw: memoryview, npy: Npy, spec: TensorSpec) -> "np.ndarray":
     """Return the array in *raw*, copied only where byte order or axis order ask for it."""
     import numpy as np
 
-    dtype = spec.numpy_dtype if npy.dtype is None else np.dtype(npy.descr)
+    dtype = np.dtype(npy.descr) if npy.dtype in STATED else spec.numpy_dtype
     array = array_over(raw, dtype, npy.shape, order="F" if npy.fortran_order else "C")
     return strings(array) if npy.dtype == "string" else settled(array)
 

@@ -8,17 +8,15 @@ from ...binary.atomic import replacing
 from ...binary.stream import Stream
 from ...binary.zip import MAX_NAME, ZipWriter
 from ...source import Source
-from ...spec import NUMPY_NAMES, TensorSpec
+from ...spec import TensorSpec, dtype_name
 from ..arrays import bytes_of, encodable, refuse_unheld, values_to_write
 from ..notes import encode, notes_of
-from .npy import npy_head
+from .npy import STATED, npy_head
 from .reading import NOTE
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: dtypes that the header of an .npy can state; NumPy writes others as raw bytes
-STATED = {*NUMPY_NAMES, "string"}
 ADVICE = "A TensorFlow bundle holds any of them but a name that is not Unicode text."
 
 
@@ -32,16 +30,20 @@ def write_npz(source: Source, path: Path) -> None:
         stream = Stream(file, expected=sum(spec.nbytes for spec in source.specs.values()))
         archive = ZipWriter(stream.write)
         for name in sorted(source.specs):
-            add(archive, name, array_to_write(source, source.specs[name]))
+            array = array_to_write(source, source.specs[name])
+            archive.add(name + ".npy", head_of(array), bytes_of(array))
         if note is not None:
-            add(archive, NOTE, np.frombuffer(note.encode(), np.uint8))
+            array = np.frombuffer(note.encode(), np.uint8)
+            archive.add(NOTE + ".npy", head_of(array), bytes_of(array))
         archive.finish()
         stream.flush()
 
 
-def add(archive: ZipWriter, name: str, array: "np.ndarray") -> None:
-    """Add *array* as the member that NumPy looks for under *name*."""
-    archive.add(name + ".npy", npy_head(array.dtype.str, array.shape), bytes_of(array))
+def head_of(array: "np.ndarray") -> bytes:
+    """Return the header of *array*; what NumPy has no name for is raw bytes ('V') to it."""
+    known = dtype_name(array.dtype) in STATED
+    descr = array.dtype.str if known else f"<V{array.dtype.itemsize}"
+    return npy_head(descr, array.shape)
 
 
 def note_of(source: Source) -> str | None:
