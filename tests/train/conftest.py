@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from warmstart.testing.toy import ToyModel
 from warmstart.train import logger
 from warmstart.train.data import Batches

@@ -1,0 +1,97 @@
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+
+from warmstart.errors import ResumeError
+from warmstart.train.data import Batches, endless, place_in
+
+
+def test_each_pass_has_every_example_once_in_another_order() -> None:
+    data = Batches(np.arange(10), 4)
+    passes = [np.concatenate([batch for (batch,) in data]) for _ in range(2)]
+    assert [sorted(examples.tolist()) for examples in passes] == [list(range(10))] * 2
+    assert passes[0].tolist() != passes[1].tolist()
+
+
+def test_the_order_depends_on_the_seed_and_the_pass_alone() -> None:
+    one, two = Batches(np.arange(10), 4, seed=3), Batches(np.arange(10), 4, seed=3)
+    list(one)
+    np.random.standard_normal()
+    list(two)
+    assert [b[0].tolist() for b in one] == [b[0].tolist() for b in two]
+
+
+def test_without_shuffle_the_order_is_as_given() -> None:
+    assert [b[0].tolist() for b in Batches(np.arange(5), 2, shuffle=False)] == [[0, 1], [2, 3], [4]]
+
+
+def test_the_last_batch_may_be_dropped() -> None:
+    data = Batches(np.arange(5), 2, shuffle=False, drop_last=True)
+    assert [b[0].tolist() for b in data] == [[0, 1], [2, 3]]
+    assert len(data) == 2
+
+
+def test_several_arrays_go_together() -> None:
+    inputs = np.arange(6)
+    for left, right in Batches((inputs, -inputs), 2):
+        np.testing.assert_array_equal(left, -right)
+
+
+def test_a_place_in_another_cut_of_the_data_is_refused() -> None:
+    state = Batches(np.arange(10), 4).state()
+    with pytest.raises(ResumeError, match="not that of the checkpoint: here examples=10, batch_si"):
+        Batches(np.arange(10), 5).load_state(state)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.arange(3), 0), "batch_size is 0; expected 1 or more"),
+        ((np.arange(0), 2), "0 examples make no batch of 2"),
+        (((np.arange(3), np.arange(4)), 2), r"shapes \[\(3,\), \(4,\)\] do not have one first"),
+        ((np.array(3.0), 2), r"the shapes \[\(\)\] do not have one first axis"),
+        (((), 2), r"the shapes \[\] do not have"),
+    ],
+)
+def test_what_makes_no_batches_is_refused(arguments: tuple[Any, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Batches(*arguments)
+
+
+def test_dropping_the_only_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 examples make no batch of 2 when the last one is drop"):
+        Batches(np.arange(1), 2, drop_last=True)
+
+
+def test_passes_follow_one_another_without_end() -> None:
+    assert list(islice(endless([1, 2]), 5)) == [1, 2, 1, 2, 1]
+
+
+def test_a_first_pass_may_be_at_its_end() -> None:
+    class Rest:
+        """A resumed loader: the rest of the pass is empty, the next one is not."""
+
+        passes = iter([[], [1]])
+
+        def __iter__(self) -> Any:
+            return iter(next(self.passes))
+
+    assert next(endless(Rest())) == 1
+
+
+def test_a_place_by_torchs_names_is_found_too() -> None:
+    class Loader:
+        def state_dict(self) -> dict[str, int]:
+            return {"at": 3}
+
+        def load_state_dict(self, state: dict[str, int]) -> None: ...
+
+    place = place_in(Loader())
+    assert place is not None
+    assert place.state() == {"at": 3}
+
+
+def test_plain_iterables_have_no_place() -> None:
+    assert place_in([1, 2]) is None

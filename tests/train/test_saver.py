@@ -1,0 +1,177 @@
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+import warmstart.train.retention
+import warmstart.train.saver
+from warmstart.errors import SaveError
+from warmstart.formats import open_source
+from warmstart.formats.tf_bundle.state import read_state
+from warmstart.testing.callbacks import CallbackContract
+from warmstart.testing.toy import ToyModel
+from warmstart.train.callback import Callback
+from warmstart.train.saver import ModelSaver
+from warmstart.train.snapshot import saved_state
+from warmstart.train.trainer import Trainer
+
+Train = Callable[..., Trainer]
+
+
+class TestModelSaver(CallbackContract):
+    def make(self, folder: Path) -> Callback:
+        return ModelSaver()
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Return the steps whose checkpoints are in *folder*."""
+    return sorted(int(path.stem.removeprefix("model-")) for path in folder.glob("model-*.index"))
+
+
+@pytest.mark.parametrize(
+    ("saver", "steps"),
+    [
+        (ModelSaver(), [5, 10, 15]),
+        (ModelSaver(every_steps=2), [2, 4, 6, 8, 10, 12, 14, 15]),
+        (ModelSaver(every_steps=7, at_end=False), [7, 14]),
+        (ModelSaver(every_steps=5, at_start=True), [0, 5, 10, 15]),
+        (ModelSaver(every_secs=1e-9, at_end=False, max_to_keep=None), list(range(1, 16))),
+        (ModelSaver(every_secs=3600), [15]),
+        (ModelSaver(max_to_keep=2), [10, 15]),
+    ],
+    ids=["epochs", "steps", "not at end", "at start", "secs", "no secs yet", "max_to_keep"],
+)
+def test_when_it_saves(folder: Path, train: Train, saver: ModelSaver, steps: list[int]) -> None:
+    train(callbacks=[saver])
+    assert steps_in(folder) == steps
+
+
+def test_no_step_is_saved_twice(
+    folder: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(
+        warmstart.train.saver, "save_run", lambda trainer, path: saved.append(trainer.step)
+    )
+    train(callbacks=[ModelSaver(every_steps=5, every_secs=1e-9)])
+    assert saved == list(range(1, 16))
+
+
+def test_a_checkpoint_has_variables_slots_and_run_state(folder: Path, train: Train) -> None:
+    trainer = train()
+    with open_source(folder) as source:
+        state = saved_state(source)
+        roles = {name: spec.role for name, spec in source.specs.items()}
+        weights = source.read("w")
+    assert weights.tobytes() == trainer.session.read("w").tobytes()
+    assert roles == {
+        "w": "trainable",
+        "w/momentum": "slot",
+        "_RUN/random/python/internal": "run",
+        "_RUN/random/numpy/state/key": "run",
+    }
+    assert state is not None
+    assert (state["step"], state["epoch"], state["step_in_epoch"]) == (15, 4, 0)
+    assert state["model"] == {"rate": trainer.model.rate}  # type: ignore[attr-defined]
+
+
+def test_the_end_of_a_run_that_failed_is_not_saved(folder: Path, train: Train) -> None:
+    def fail(trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        raise RuntimeError("the step failed")
+
+    with pytest.raises(RuntimeError, match="the step failed"):
+        train(callbacks=[Callback(after_step=fail), ModelSaver()])
+    assert steps_in(folder) == []
+
+
+def test_the_end_of_a_run_that_was_asked_to_stop_is_saved(folder: Path, train: Train) -> None:
+    def stop(trainer: Trainer, metrics: Mapping[str, float]) -> None:
+        trainer.stopping = trainer.step == 7
+
+    train(callbacks=[Callback(after_step=stop), ModelSaver()])
+    assert steps_in(folder) == [5, 7]
+
+
+def test_a_save_that_fails_raises_and_the_last_one_stands(
+    folder: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    def fill_the_disk(trainer: Trainer) -> None:
+        monkeypatch.setattr(os, "fsync", [os.fsync, no_space][trainer.epoch == 2])
+
+    callbacks = [Callback(after_epoch=fill_the_disk), ModelSaver()]
+    with pytest.raises((SaveError, OSError), match="No space left on device"):
+        train(callbacks=callbacks)
+    monkeypatch.undo()
+    with open_source(folder) as source:
+        state = saved_state(source)
+    assert state is not None
+    assert state["step"] == 5
+
+
+def test_the_pointer_names_what_is_kept_by_relative_paths(folder: Path, train: Train) -> None:
+    train(callbacks=[ModelSaver(max_to_keep=2)])
+    state = read_state(folder)
+    assert state is not None
+    assert (state.latest, state.all_paths) == ("model-15", ("model-10", "model-15"))
+    assert len(state.timestamps) == 2
+
+
+def test_a_resumed_run_goes_on_deleting_its_old_checkpoints(folder: Path, train: Train) -> None:
+    train(callbacks=[ModelSaver(max_to_keep=2)], max_epoch=2)
+    train(callbacks=[ModelSaver(max_to_keep=2)], max_epoch=4, resume_from=folder)
+    assert steps_in(folder) == [15, 20]
+
+
+def test_a_new_run_leaves_the_checkpoints_of_another_alone(folder: Path, train: Train) -> None:
+    train(callbacks=[ModelSaver(every_steps=2)], max_epoch=1)
+    train(callbacks=[ModelSaver(max_to_keep=1)], max_epoch=2)
+    assert steps_in(folder) == [2, 4, 10]  # the new run saved step 5 anew, and so it is its own
+
+
+def test_a_resumed_run_with_nothing_to_do_saves_nothing(folder: Path, train: Train) -> None:
+    train()
+    before = (folder / "model-15.index").stat().st_mtime_ns
+    train(resume_from=folder, callbacks=[ModelSaver(at_start=True)])
+    assert (folder / "model-15.index").stat().st_mtime_ns == before
+
+
+def test_what_a_kill_left_half_written_is_swept(folder: Path, train: Train) -> None:
+    left = [".model-3.index.1-2.warmstart-tmp", "model-3.data-00000-of-00001"]
+    others = ["model.data-00000-of-00001", "notes.txt"]
+    for name in (*left, *others):
+        (folder / name).write_text("half")
+    train()
+    there = set(os.listdir(folder))
+    assert there.isdisjoint(left)
+    assert there.issuperset(others)
+
+
+def test_the_graph_is_kept_beside_the_checkpoints(folder: Path, train: Train) -> None:
+    saved: list[Path] = []
+    model = ToyModel()
+    model.session.save_graph = saved.append  # type: ignore[assignment,method-assign,func-returns-value]
+    train(model=model)
+    assert saved == [folder]
+
+
+def test_a_folder_of_its_own(folder: Path, train: Train, tmp_path: Path) -> None:
+    train(callbacks=[ModelSaver(checkpoint_dir=tmp_path / "own" / "deep")])
+    assert steps_in(tmp_path / "own" / "deep") == [5, 10, 15]
+    assert steps_in(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"every_steps": 0}, "every_steps is 0; expected 1 or more, or None"),
+        ({"max_to_keep": 0}, "max_to_keep is 0; expected 1 or more, or None"),
+        ({"every_secs": 0.0}, r"every_secs is 0\.0; expected more than 0"),
+    ],
+)
+def test_odd_counts_are_refused(arguments: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelSaver(**arguments)  # type: ignore[arg-type]
