@@ -1,0 +1,89 @@
+"""The command line: results on standard output, words on standard error.
+
+    warmstart ls | show | diff | dump | convert | verify | demo
+
+It exits with 0 for same or sound, 1 for differs or unsound, 2 for what could not be done.  A
+command's module is imported when it is called, so that `ls` starts without NumPy.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+import click
+
+from .. import __version__
+from ..errors import CheckpointError, full_text
+
+#: command -> (module, its line in `warmstart --help`)
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "ls": ("listing", "List tensors: names, shapes, dtypes, roles, sizes."),
+    "show": ("show", "Show values of tensors and their statistics."),
+    "diff": ("diff", "Compare two checkpoints tensor by tensor."),
+    "verify": ("verify", "Check that a checkpoint is sound."),
+    "convert": ("convert", "Write a checkpoint in another format or under other names."),
+    "dump": ("dump", "Write only what inference needs of a training checkpoint."),
+    "demo": ("demo", "Watch the main job on real digits, from training to resume."),
+}
+
+BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
+
+
+class Commands(click.Group):
+    """The commands of the table, each imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module("." + COMMANDS[cmd_name][0], __name__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Inspect, compare, convert and verify checkpoints of any format, without their framework.
+
+    PATH is written as one would type it: a file, a TensorFlow bundle's prefix, index or data file,
+    a `checkpoint` file, or a folder, which stands for its latest checkpoint.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and exit the process."""
+    try:
+        code = run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
+    sys.exit(code)
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; what could not be done is said in words."""
+    try:
+        return cli.main(args, prog_name="warmstart", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except CheckpointError as error:
+        click.echo(f"error: {full_text(error)}", err=True)
+        return 2
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return 130

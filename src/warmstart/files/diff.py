@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..restore.rules import Drop, Keep, parse, refuse_idle, trace
+from ..restore.rule_kinds import Drop, Keep
+from ..restore.rules import parse, refuse_idle, trace
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .compare import Comparison, compare

@@ -31,29 +31,18 @@ def open(path: str | Path, *, verify: bool = True) -> Source:
 def load_vars(path: str | Path) -> "dict[str, np.ndarray]":
     """Return every variable of the checkpoint at *path* by name, run state (`_RUN/`) left out.
 
-    Checksums are checked.  A tied tensor stands under each of its names as one array.  The arrays
-    may be changed, which never changes the file: where the file is mapped copy-on-write nothing is
-    copied before it is written to.
+    Checksums are checked.  A tied tensor stands under each of its names, as one array.  The arrays
+    are the caller's own, to be changed at will; `open(path).read_all()` spares the copy and gives
+    read-only views of the file.
     """
     with open_source(path) as source:
         arrays = {
-            name: writable(array)
+            name: array if array.flags.writeable else array.copy()
             for name, array in source.read_all().items()
             if not name.startswith(RUN_PREFIX)
         }
         aliases = source.aliases.items()
         return arrays | {alias: arrays[name] for alias, name in aliases if name in arrays}
-
-
-def writable(array: "np.ndarray") -> "np.ndarray":
-    """Return *array* if it may be written to or allowed to be, else a copy."""
-    if array.flags.writeable:
-        return array
-    try:
-        array.flags.writeable = True  # of a private mapping: its pages are copied when touched
-    except ValueError:
-        return array.copy()
-    return array
 
 
 def save_vars(

@@ -1,0 +1,63 @@
+"""Which tensors a command is about: patterns, rules and renames as they are typed."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from ..errors import NoSuchTensor
+from ..names import idle, near, selected
+from ..spec import RUN_PREFIX, TensorSpec
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+rename_option: Option = click.option(
+    "--rename", "renames", multiple=True, metavar="OLD=NEW",
+    help="Rename tensors; a * in NEW takes what the * in OLD stood for.",
+)  # fmt: skip
+rule_option: Option = click.option(
+    "--rule", "rules", multiple=True, metavar="RULE",
+    help="'drop PATTERN', 'keep PATTERN' or 'rename OLD -> NEW'; applied after the renames.",
+)  # fmt: skip
+
+
+def matching(
+    specs: Mapping[str, TensorSpec], patterns: Sequence[str], *, run_state: bool = False
+) -> list[str]:
+    """Return the names that *patterns* match, all of them if there are none.
+
+    Run state counts only with *run_state*, or where a pattern begins with its prefix.
+    """
+    shown = [name for name in specs if run_state or not name.startswith(RUN_PREFIX)]
+    if not patterns:
+        return shown
+    hidden = [name for name in specs if not run_state and name.startswith(RUN_PREFIX)]
+    asked = [pattern for pattern in patterns if pattern.startswith(RUN_PREFIX)]
+    if unmatched := idle([*shown, *selected(hidden, asked)], patterns):
+        raise NoSuchTensor("\n".join(unmatched_lines(unmatched, shown)))
+    return [*selected(shown, patterns), *selected(hidden, asked)]
+
+
+def unmatched_lines(patterns: Iterable[Any], names: Sequence[str]) -> Iterable[str]:
+    """Yield a line for each pattern that matches nothing, with the names near it."""
+    for pattern in patterns:
+        found = near(pattern, names)
+        hint = f"; near it: {', '.join(found)}" if found else ""
+        yield f"no tensor matches {pattern!r}{hint}"
+
+
+def all_rules(renames: Iterable[str], rules: Iterable[str]) -> list[str]:
+    """Return the renames and rules of a command line as rules, renames first."""
+    return [*map(as_rule, renames), *rules]
+
+
+def as_rule(rename: str) -> str:
+    """Return OLD=NEW as a rule.
+
+    >>> as_rule("enc/*=encoder/*")
+    'rename enc/* -> encoder/*'
+    """
+    old, equals, new = rename.partition("=")
+    if not (old and equals and new):
+        raise click.BadParameter(f"{rename!r} is not OLD=NEW", param_hint="--rename")
+    return f"rename {old} -> {new}"

@@ -1,0 +1,26 @@
+"""`warmstart dump`: what inference needs."""
+
+import click
+
+from .output import json_option, print_json, progress_bar
+
+
+@click.command("dump", epilog="Example: warmstart dump runs/ model.npz --meta runs/graph-1122.meta")
+@click.argument("path")
+@click.argument("dst")
+@click.option("--meta", metavar="FILE", help="The metagraph that tells which variables are needed.")
+@json_option
+def command(path: str, dst: str, meta: str | None, as_json: bool) -> None:
+    """Write to DST what inference needs of the checkpoint at PATH.
+
+    Left out are optimizer slots, step counters and run state: known by the graph with --meta, else
+    by the roles the checkpoint records, else by TensorFlow's names for them.
+    """
+    from ..files.dump import dump
+
+    with progress_bar("writing") as progress:
+        done = dump(path, dst, meta=meta, progress=progress)
+    if as_json:
+        print_json(done.to_dict())
+    else:
+        click.echo(str(done))

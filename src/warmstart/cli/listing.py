@@ -1,0 +1,126 @@
+"""`warmstart ls`: tensors without their values, so without NumPy."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import noting
+from ..formats import format_named, locate
+from ..source import Source
+from ..spec import TensorSpec, shape_text
+from .choosing import matching
+from .output import columns, json_option, print_json, print_lines, size_text
+
+HEADER = ("NAME", "DTYPE", "SHAPE", "ROLE", "SIZE")
+
+#: The orders of --sort.
+SORTS: Mapping[str, Callable[[TensorSpec], Any]] = {
+    "name": lambda spec: spec.name,
+    "size": lambda spec: (-spec.nbytes, spec.name),
+    "shape": lambda spec: (len(spec.shape), spec.shape, spec.name),
+    "dtype": lambda spec: (spec.dtype, spec.name),
+}
+
+
+@click.command("ls", epilog="Example: warmstart ls runs/model-300 'fc/*' --sort size")
+@click.argument("path")
+@click.argument("patterns", nargs=-1)
+@click.option("--sort", type=click.Choice(list(SORTS)), default="name", show_default=True)
+@click.option("--all", "run_state", is_flag=True, help="Include run state (_RUN/) and metadata.")
+@json_option
+def command(
+    path: str, patterns: tuple[str, ...], sort: str, run_state: bool, as_json: bool
+) -> None:
+    """List the tensors of the checkpoint at PATH, or those that a PATTERN matches.
+
+    A pattern is a glob on the whole name, or a regex after `re:`.  Sizes are in bytes in a pipe.
+    """
+    format, found = locate(path)
+    with (
+        noting(f"while reading {found}"),
+        format_named(format).open_source(found, verify=True) as s,
+    ):
+        names = matching(s.specs, patterns, run_state=run_state)
+        specs = sorted((s.specs[name] for name in names), key=SORTS[sort])
+        if as_json:
+            print_json(as_dict(s, specs, found, format, run_state))
+            return
+        print_lines(listing(s, specs, patterns, run_state))
+        hidden = 0 if run_state or patterns else len(s.specs) - len(specs)
+    if hidden:
+        click.echo(f"{hidden} tensors of run state are not shown; --all shows them", err=True)
+
+
+def listing(
+    source: Source, specs: list[TensorSpec], patterns: tuple[str, ...], metadata: bool
+) -> Iterator[str]:
+    """Yield the lines of the listing: tensors, other names of tied ones, metadata, totals."""
+    shown = {spec.name for spec in specs}
+    text = size_text if sys.stdout.isatty() else str
+    yield from columns([HEADER, *(row(spec, text) for spec in specs)])
+    for alias, name in sorted(source.aliases.items()):
+        if name in shown:
+            yield f"{alias} = {name}"
+    if metadata:
+        yield from (f"metadata {key}: {value}" for key, value in sorted(source.metadata.items()))
+    yield ""
+    yield from totals_lines(specs)
+
+
+def row(spec: TensorSpec, text: Callable[[int], str]) -> tuple[str, ...]:
+    """Return what a line says of a tensor; how long strings are is not known before they are read."""
+    size = "-" if spec.dtype == "string" else text(spec.nbytes)
+    return spec.name, spec.dtype, shape_text(spec.shape), spec.role or "-", size
+
+
+def totals_lines(specs: Iterable[TensorSpec]) -> Iterator[str]:
+    """Yield what each role takes, if roles are recorded, and what all take."""
+    totals = totals_of(specs)
+    roles = totals.pop("roles")
+    for role, part in (roles if len(roles) > 1 else {}).items():
+        yield f"{role}: {total_text(part)}"
+    yield total_text(totals)
+
+
+def total_text(part: Mapping[str, int]) -> str:
+    """Return a total in words."""
+    return (
+        f"{part['tensors']:,} tensors, {part['parameters']:,} parameters, "
+        f"{size_text(part['nbytes'])}"
+    )
+
+
+def totals_of(specs: Iterable[TensorSpec]) -> dict[str, Any]:
+    """Return how many tensors, elements and bytes there are, in all and by role."""
+    roles: dict[str, dict[str, int]] = {}
+    for spec in specs:
+        part = roles.setdefault(
+            spec.role or "no role", {"tensors": 0, "parameters": 0, "nbytes": 0}
+        )
+        part["tensors"] += 1
+        part["parameters"] += spec.size
+        part["nbytes"] += spec.nbytes
+    keys = ("tensors", "parameters", "nbytes")
+    return {**{key: sum(part[key] for part in roles.values()) for key in keys}, "roles": roles}
+
+
+def as_dict(
+    source: Source, specs: list[TensorSpec], path: Path, format: str, metadata: bool
+) -> dict[str, Any]:
+    """Return the listing as JSON holds it."""
+    tensors = [
+        {"name": s.name, "dtype": s.dtype, "shape": s.shape, "role": s.role, "nbytes": s.nbytes}
+        for s in specs
+    ]
+    shown = {spec.name for spec in specs}
+    return {
+        "path": str(path),
+        "format": format,
+        "tensors": tensors,
+        "aliases": {alias: name for alias, name in source.aliases.items() if name in shown},
+        **({"metadata": dict(source.metadata)} if metadata else {}),
+        "totals": totals_of(specs),
+    }

@@ -1,0 +1,80 @@
+"""What commands print: columns, sizes, JSON, and a progress bar where somebody watches."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield *rows* as lines of left-aligned columns; the last column is not padded."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    pattern = "  ".join([f"%-{width}s" for width in widths[:-1]] + ["%s"])
+    for row in rows:
+        yield pattern % tuple(row)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print *lines* in one piece: twenty thousand calls would take longer than the listing."""
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def print_json(value: Any) -> None:
+    """Print *value* as JSON that any parser reads: no NaN, no infinities."""
+    import json
+
+    click.echo(json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:
+    """Return *value* with what JSON has no word for as text, and complex numbers as pairs."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, complex):
+        return [plain(value.real), plain(value.imag)]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, float) and value - value != 0:
+        return str(value)  # "nan", "inf", "-inf"
+    return value
+
+
+def size_text(nbytes: int) -> str:
+    """Return a size as people read it.
+
+    >>> size_text(512), size_text(80_000_000), size_text(4 * 1024)
+    ('512 B', '80.0 MB', '4.1 kB')
+    """
+    size, units = float(nbytes), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while size >= 999.95 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{nbytes} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Yield what is to be told of the bytes done and in all; None when nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn(what),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,25 @@
+"""`warmstart verify`: whether a checkpoint is sound."""
+
+import click
+
+from .output import json_option, print_json, progress_bar
+
+
+@click.command("verify", epilog="Example: warmstart verify runs/")
+@click.argument("path")
+@json_option
+def command(path: str, as_json: bool) -> int:
+    """Read all of the checkpoint at PATH and say whether it is sound.  Exits with 1 if it is not.
+
+    Checked are the structure and the checksums, where the format has them.  NaN, infinities and
+    constant tensors are noted, but no fault.
+    """
+    from ..files.verify import verify
+
+    with progress_bar("verifying") as progress:
+        found = verify(path, progress=progress)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        click.echo(str(found))
+    return 0 if found.sound else 1
