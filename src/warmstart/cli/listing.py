@@ -71,7 +71,7 @@ def listing(
 
 
 def row(spec: TensorSpec, text: Callable[[int], str]) -> tuple[str, ...]:
-    """Return what a line says of a tensor; how long strings are is not known before they are read."""
+    """Return what a line says of a tensor; only reading tells how long strings are."""
     size = "-" if spec.dtype == "string" else text(spec.nbytes)
     return spec.name, spec.dtype, shape_text(spec.shape), spec.role or "-", size
 
