@@ -153,3 +153,11 @@ def idle_patterns(
     idle = [p for p in patterns if not any(matches((p,), name) for name in names)]
     texts = [p if isinstance(p, str) else p.pattern for p in idle]
     return [(f"{verb} {text}", text) for text in texts]
+
+
+def compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
+    """Return *pattern* compiled, or a RuleError that says where it is wrong."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise RuleError(f"the regex {pattern!r} cannot be read: {error}") from error

@@ -22,7 +22,7 @@ from typing import Any
 from ..errors import NameConflict, RuleError
 from ..names import Pattern, near, without_output
 from ..spec import RUN_PREFIX
-from .rule_kinds import Drop, Function, Keep, Rename, Rule, Table, as_names
+from .rule_kinds import Drop, Function, Keep, Rename, Rule, Table, as_names, compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +227,6 @@ def united(rules: Sequence[Rule]) -> tuple[Rule, ...]:
         else:
             result += run
     return tuple(result)
-
-
-def compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
-    """Return *pattern* compiled, or a RuleError that says where it is wrong."""
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise RuleError(f"the regex {pattern!r} cannot be read: {error}") from error
 
 
 def checked(patterns: tuple[Pattern, ...], verb: str) -> tuple[Pattern, ...]:

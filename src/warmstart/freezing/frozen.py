@@ -1,0 +1,138 @@
+"""Variables held still by name, and the proof that they were.
+
+    frozen = freeze(session, "encoder/*")      from now on no step moves them, whoever takes it
+    ...                                        train
+    frozen.verify()                            raises, naming every variable that moved
+    frozen.thaw()
+
+The hashes are taken at the freeze and compared by `verify`.  A value that is set on purpose, by a
+restore or a `session.assign`, is taken note of and becomes the one to be kept.  How an engine holds
+a variable still is its session's business.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import CheckpointError, FreezeError
+from ..names import Pattern, as_patterns, idle, selected
+from ..restore.rules import near_text
+from ..sessions import session_for
+from ..sessions.base import Freezing, Session
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def freeze(
+    session_or_model: Any,
+    patterns: Pattern | Iterable[Pattern],
+    *,
+    train_statistics: bool = False,
+) -> "Frozen":
+    """Hold every variable that matches *patterns* still, bit for bit, until it is thawed.
+
+    No gradient, weight decay or leftover momentum moves them, in any training loop.  Statistics of
+    a frozen normalisation layer are held as well, unless *train_statistics*.  Raise FreezeError,
+    with nothing frozen, for a pattern that matches no variable or where the engine cannot promise.
+    """
+    session = session_for(session_or_model)
+    names = frozen_names(session, as_patterns(patterns))
+    return Frozen(session, session.freeze(names, train_statistics=train_statistics))
+
+
+class Frozen:
+    """Variables that are held still.  As a context it thaws them at the end of the block."""
+
+    def __init__(self, session: Session, freezing: Freezing) -> None:
+        self._session = session
+        self._freezing = freezing
+        self._thawed = False
+        self._hashes = {name: self._hash(name) for name in self.names}
+        session.watch(self)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is held still: what was asked for, and the statistics that belong to it."""
+        return self._freezing.names
+
+    def verify(self) -> dict[str, str]:
+        """Return the hash of every frozen variable, or raise FreezeError naming all that moved."""
+        if self._thawed:
+            raise FreezeError("these variables were thawed, so nothing holds them any more")
+        now = {name: self._hash(name) for name in self.names}
+        unknown = [name for name, before in self._hashes.items() if before is None]
+        if unknown:
+            raise FreezeError(
+                f"{named(unknown)} had no value when frozen, so there is nothing to compare with; "
+                "restore or initialize the model through its session before freezing"
+            )
+        moved = [name for name, before in self._hashes.items() if now[name] != before]
+        if moved:
+            raise FreezeError(
+                f"{len(moved)} of {len(now)} frozen variables moved: {named(moved)}; something set "
+                "them other than through the session, or moves them beside the optimizer"
+            )
+        return {name: value for name, value in now.items() if value is not None}
+
+    def thaw(self) -> None:
+        """Let the variables be trained again, with the optimizer state they had."""
+        if not self._thawed:
+            self._freezing.thaw()
+            self._thawed = True
+
+    def assigned(self, names: Collection[str]) -> None:
+        """Take the values of *names*, just set on purpose, as the ones to be kept."""
+        if not self._thawed:
+            self._hashes |= {name: self._hash(name) for name in names if name in self._hashes}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.thaw()
+
+    def _hash(self, name: str) -> str | None:
+        try:
+            return hash_of(self._session.read(name))
+        except CheckpointError:  # a variable without a value yet; `verify` says so
+            return None
+
+
+def frozen_names(session: Session, patterns: Collection[Pattern]) -> list[str]:
+    """Return the variables that *patterns* match by any of their names; slots are none.
+
+    Raise FreezeError naming every pattern that matches nothing.
+    """
+    specs = session.specs
+    names = {name: name for name, spec in specs.items() if spec.role in ("trainable", "model")}
+    names |= {alias: name for alias, name in session.aliases.items() if name in names}
+    unmatched = idle(names, patterns)
+    if unmatched or not patterns:
+        texts = [p if isinstance(p, str) else p.pattern for p in unmatched]
+        rows = [f"  {text}{near_text(text, names)}" for text in texts]
+        raise FreezeError("\n".join([f"of {len(names)} variables none matches:", *rows]))
+    return list(dict.fromkeys(names[name] for name in selected(names, patterns)))
+
+
+def named(names: Iterable[str]) -> str:
+    """Return *names* for a message, quoted."""
+    return ", ".join(map(repr, names))
+
+
+def hash_of(array: "np.ndarray") -> str:
+    """Return the hash of the dtype, the shape and every bit of *array*."""
+    import numpy as np
+
+    digest = hashlib.sha256(f"{array.dtype} {array.shape} ".encode())
+    if array.dtype == object:
+        digest.update(repr(array.tolist()).encode())
+    else:
+        digest.update(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+    return digest.hexdigest()
