@@ -133,7 +133,8 @@ class View(Source):
         """
         self._source = source
         self._origin = dict(origin)
-        self._specs = {new: source.specs[old].renamed(new) for new, old in self._origin.items()}
+        specs = dict(source.specs.items())  # one pass: a lazy mapping finds single names slowly
+        self._specs = {new: specs[old].renamed(new) for new, old in self._origin.items()}
         kept = {old: new for new, old in self._origin.items() if new == old}
         inherited = {a: kept[s] for a, s in source.aliases.items() if s in kept}
         self._aliases = inherited if aliases is None else dict(aliases)

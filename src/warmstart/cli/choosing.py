@@ -1,13 +1,13 @@
 """Which tensors a command is about: patterns, rules and renames as they are typed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import click
 
 from ..errors import NoSuchTensor
 from ..names import idle, near, selected
-from ..spec import RUN_PREFIX, TensorSpec
+from ..spec import RUN_PREFIX
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -22,16 +22,16 @@ rule_option: Option = click.option(
 
 
 def matching(
-    specs: Mapping[str, TensorSpec], patterns: Sequence[str], *, run_state: bool = False
+    names: Collection[str], patterns: Sequence[str], *, run_state: bool = False
 ) -> list[str]:
-    """Return the names that *patterns* match, all of them if there are none.
+    """Return those of *names* that *patterns* match, all of them if there are no patterns.
 
     Run state counts only with *run_state*, or where a pattern begins with its prefix.
     """
-    shown = [name for name in specs if run_state or not name.startswith(RUN_PREFIX)]
+    shown = [name for name in names if run_state or not name.startswith(RUN_PREFIX)]
     if not patterns:
         return shown
-    hidden = [name for name in specs if not run_state and name.startswith(RUN_PREFIX)]
+    hidden = [name for name in names if not run_state and name.startswith(RUN_PREFIX)]
     asked = [pattern for pattern in patterns if pattern.startswith(RUN_PREFIX)]
     if unmatched := idle([*shown, *selected(hidden, asked)], patterns):
         raise NoSuchTensor("\n".join(unmatched_lines(unmatched, shown)))

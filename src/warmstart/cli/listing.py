@@ -43,8 +43,9 @@ def command(
         noting(f"while reading {found}"),
         format_named(format).open_source(found, verify=True) as s,
     ):
-        names = matching(s.specs, patterns, run_state=run_state)
-        specs = sorted((s.specs[name] for name in names), key=SORTS[sort])
+        by_name = dict(s.specs.items())  # one pass: a lazy mapping finds single names slowly
+        names = matching(by_name, patterns, run_state=run_state)
+        specs = sorted((by_name[name] for name in names), key=SORTS[sort])
         if as_json:
             print_json(as_dict(s, specs, found, format, run_state))
             return

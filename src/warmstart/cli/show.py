@@ -8,7 +8,6 @@ import click
 from ..errors import RuleError
 from ..formats import open_source
 from ..source import Index, Source
-from ..spec import TensorSpec
 from .choosing import matching
 from .output import json_option, print_json, size_text
 
@@ -34,17 +33,12 @@ def command(
     """
     wanted = None if index is None else parsed_index(index)
     with open_source(path) as source:
-        names = matching({**source.specs, **tied(source)}, patterns)
+        names = matching([*source.specs, *source.aliases], patterns)
         if as_json:
             print_json([as_dict(source, name, wanted, full) for name in names])
             return
         for name in names:
             click.echo(as_text(source, name, wanted, full))
-
-
-def tied(source: Source) -> dict[str, TensorSpec]:
-    """Return the specs of tied tensors under their other names."""
-    return {alias: source.specs[name].renamed(alias) for alias, name in source.aliases.items()}
 
 
 def parsed_index(text: str) -> Index:

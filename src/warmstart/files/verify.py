@@ -88,6 +88,7 @@ def verify(path: str | Path, *, progress: Progress | None = None) -> Verificatio
 def findings(source: Source) -> tuple[list[Finding], list[Finding]]:
     """Return the faults and the notes from reading every tensor of *source*."""
     faults, notes = [], []
+    specs = dict(source.specs.items())
     for name in source.read_order():
         try:
             array = source.read(name)
@@ -95,7 +96,7 @@ def findings(source: Source) -> tuple[list[Finding], list[Finding]]:
             faults.append(Finding(name, full_text(error)))
             continue
         if not name.startswith(RUN_PREFIX):
-            notes += [Finding(name, text) for text in odd(source.specs[name], statistics(array))]
+            notes += [Finding(name, text) for text in odd(specs[name], statistics(array))]
     return faults, notes
 
 
