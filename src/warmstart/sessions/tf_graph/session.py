@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from ...errors import noting
 from ...source import no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
@@ -73,7 +74,10 @@ class GraphSession(Session):
         """Return the shape of *variable*, of its value where the graph leaves it open."""
         if variable.shape is not None:
             return variable.shape
-        return tuple(values.read(self.tf_session, variable).shape)
+        with noting(
+            f"while looking for the shape of {variable.name!r}, which the graph leaves open"
+        ):
+            return tuple(values.read(self.tf_session, variable).shape)
 
     def _finder(self) -> Callable[[str], Variable]:
         """Return the function from a name to its variable, for the graph as it is now."""

@@ -46,10 +46,9 @@ def element(session: Any, part: Part) -> Any:
 
 def without_value(session: Any, variables: Iterable[Variable]) -> CheckpointError:
     """Return the error that names those of *variables* that have no value."""
-    names = [v.name for v in uninitialized(session, variables)]
+    names = ", ".join(v.name for v in uninitialized(session, variables))
     return CheckpointError(
-        f"{len(names)} variables have no value yet: {', '.join(names)}; run their initializers, "
-        "or start the model with SmartInit(None)"
+        f"variables without a value yet: {names}; run their initializers, or SmartInit(None).init"
     )
 
 
@@ -119,7 +118,8 @@ def uninitialized(session: Any, variables: Iterable[Variable]) -> list[Variable]
     """Return those of *variables* of which a part has no value."""
     variables = list(variables)
     asks = {p.op_name: ask(p) for v in variables for p in v.parts}
-    answers = session.run({name: tensor for name, tensor in asks.items() if tensor is not None})
+    asked = {name: tensor for name, tensor in asks.items() if tensor is not None}
+    answers = session.run(asked) if asked else {}  # an empty graph cannot be run at all
     for variable in variables:
         for part in variable.parts:
             if asks[part.op_name] is None:
