@@ -12,20 +12,36 @@ Mapped = mmap.mmap | bytes
 POPULATE_READ = 22
 
 
-def map_file(path: Path) -> Mapped:
-    """Return the bytes of *path*, mapped; they stay valid when the file is replaced or removed."""
+def map_file(path: Path, *, private: bool = False) -> Mapped:
+    """Return the bytes of *path*, mapped; they stay valid when the file is replaced or removed.
+
+    A *private* map may be written to, which copies the page written and never changes the file.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             if os.fstat(descriptor).st_size == 0:
                 return b""
-            return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            return map_privately(descriptor) if private else map_shared(descriptor)
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
         raise CheckpointNotFound(f"{path} is not there") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def map_shared(descriptor: int) -> mmap.mmap:
+    """Map an open file read-only."""
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
+def map_privately(descriptor: int) -> mmap.mmap:
+    """Map an open file copy-on-write, reserving no memory for the copies where that can be said."""
+    if not hasattr(mmap, "MAP_NORESERVE"):
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+    flags, protection = mmap.MAP_PRIVATE | mmap.MAP_NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
+    return mmap.mmap(descriptor, 0, flags=flags, prot=protection)
 
 
 def populate(data: Mapped) -> None:

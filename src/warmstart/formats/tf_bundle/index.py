@@ -4,15 +4,15 @@ A name is looked up in one block of the table; only a listing decodes all of it.
 """
 
 import logging
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, ValuesView
 from functools import cached_property
 
 from ...binary.mapped import Mapped
 from ...binary.table import Table
-from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
+from ...errors import CheckpointError, CorruptCheckpoint
 from ...spec import RUN_PREFIX, TensorSpec
 from ..notes import Notes
-from .protos import Entry, Heads, decode_entry, decode_header, head_end
+from .protos import OPAQUE_HEADS, Entry, Heads, decode_entry, decode_header, head_end
 
 #: The scalar string tensor that holds the note on roles, aliases and metadata.
 NOTE = RUN_PREFIX + "state"
@@ -25,7 +25,7 @@ class Index:
 
     def __init__(self, data: Mapped, *, verify: bool) -> None:
         self._table = Table(data, verify=verify)
-        self._heads = Heads()
+        self.known_heads = Heads()
         header = self._table.get(b"")
         if header is None:
             raise CorruptCheckpoint("the table has no header: it is no index of a bundle")
@@ -42,36 +42,46 @@ class Index:
     def find_key(self, key: bytes) -> Entry | None:
         """Return the entry of *key*, which may be that of a slice, or None."""
         message = self._table.get(key)
-        return None if message is None else decode_entry(message, self._heads)
+        return None if message is None else decode_entry(message, self.known_heads)
 
-    def entries(self) -> Iterator[tuple[str, Entry]]:
-        """Yield every tensor's name and entry, sorted; those that are no arrays are left out."""
-        heads = self._heads
-        for name, message in self._messages():
-            yield name, decode_entry(message, heads)
+    def decoded(self, message: bytes) -> Entry:
+        """Return the entry in *message*."""
+        return decode_entry(message, self.known_heads)
 
-    def heads(self) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
-        """Yield every tensor's name, and its dtype and shape: what a listing needs, faster."""
-        heads = self._heads
-        for name, message in self._messages():
-            yield name, heads[message[: head_end(message)]]
+    def messages(self, *, hidden: Collection[str] = ()) -> tuple[list[str], list[bytes]]:
+        """Return every name but the *hidden*, sorted, and the encoded entries beside them.
 
-    def _messages(self) -> Iterator[tuple[str, bytes]]:
-        """Yield every tensor's name and encoded entry; warn of those left out, being no arrays."""
-        heads, opaque = self._heads, []
+        Entries that are no arrays (TensorFlow's resources and variants) are left out, with a
+        warning.
+        """
+        names: list[str] = []
+        messages: list[bytes] = []
         for items in self._table.blocks():
-            for key, message in items:
-                if is_hidden(key):
-                    continue
-                name = decoded(key)
-                try:
-                    heads[message[: head_end(message)]]
-                except UnsupportedCheckpoint as error:
-                    opaque.append(f"{name!r} ({error})")
-                else:
-                    yield name, message
+            shown = [(key, message) for key, message in items if key and key[0]]
+            names += map(decoded, [key for key, _ in shown])
+            messages += [message for _, message in shown]
+        opaque = [n for n, m in zip(names, messages, strict=True) if m[:2] in OPAQUE_HEADS]
         if opaque:
-            LOG.warning("%d tensors are left out: %s", len(opaque), "; ".join(opaque))
+            LOG.warning(
+                "%d tensors are left out: TensorFlow's resources and variants are no arrays: %s",
+                len(opaque),
+                ", ".join(opaque),
+            )
+        out = {*hidden, *opaque}
+        if out:
+            kept = [(n, m) for n, m in zip(names, messages, strict=True) if n not in out]
+            names, messages = [n for n, _ in kept], [m for _, m in kept]
+        return names, messages
+
+    def heads(self, hidden: Collection[str]) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
+        """Yield every name but the *hidden* with its dtype and shape, all that a listing needs."""
+        heads, name = self.known_heads, ""
+        try:
+            for name, message in zip(*self.messages(hidden=hidden), strict=True):
+                yield name, heads[message[: head_end(message)]]
+        except CheckpointError as error:
+            error.add_note(f"in tensor {name!r}")
+            raise
 
 
 def is_hidden(key: bytes) -> bool:
@@ -129,8 +139,7 @@ class Specs(Mapping[str, TensorSpec]):
         aliases = self._notes().aliases
         return {
             name: TensorSpec(name, dtype, shape, role_of(name, roles))
-            for name, (dtype, shape) in self._index.heads()
-            if name != NOTE and name not in aliases
+            for name, (dtype, shape) in self._index.heads({NOTE, *aliases})
         }
 
 

@@ -40,6 +40,7 @@ NUMBERS = {name: number for number, name in DTYPES.items() if number not in QUAN
 
 #: What TensorFlow can store and this library cannot hold as an array.
 OPAQUE = {20: "resource", 21: "variant"}
+OPAQUE_HEADS = frozenset(bytes([8, number]) for number in OPAQUE)  # what their entries begin with
 
 VERSION = 1
 

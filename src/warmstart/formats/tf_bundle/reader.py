@@ -38,10 +38,11 @@ class BundleSource(Source):
     """An open tensor bundle."""
 
     def __init__(self, prefix: Path, *, verify: bool) -> None:
-        """Open the bundle *prefix*; with *verify* checksums are checked at a tensor's first read."""
+        """Open the bundle *prefix*; with *verify* a tensor's first read checks its checksum."""
         self._verify = verify
-        self._index, self._shards = opened(prefix, verify)
+        self._index, self._shards = opened(prefix, verify=verify)
         self._big_endian = self._index.header.big_endian
+        self._foreign = self._big_endian != (sys.byteorder == "big")
         self._sound: set[Entry] = set()  # those whose checksum was right
         self._specs = Specs(self._index, lambda: self._notes)
 
@@ -58,11 +59,7 @@ class BundleSource(Source):
         return self._notes.aliases
 
     def read(self, name: str) -> "np.ndarray":
-        entry = self._entry(name)
-        with noting(f"in tensor {name!r}"):
-            if entry.slices:
-                return self._merged(self.aliases.get(name, name), entry)
-            return self._whole(entry)
+        return self._read(name, self._entry(name))
 
     def read_slice(self, name: str, index: Bracket) -> "np.ndarray":
         import numpy as np
@@ -74,19 +71,44 @@ class BundleSource(Source):
             return settled(np.asarray(self._stored(entry)[index]), numpy_dtype(entry.dtype))
 
     def read_all(self) -> "dict[str, np.ndarray]":
-        hidden = {NOTE, *self.aliases}
-        arrays = {}
-        for name, entry in self._index.entries():
-            if name not in hidden:
-                with noting(f"in tensor {name!r}"):
-                    whole = not entry.slices
-                    arrays[name] = self._whole(entry) if whole else self._merged(name, entry)
-        return arrays
+        from .bulk import read_alike
+
+        names, messages = self._index.messages(hidden={NOTE, *self.aliases})
+        arrays: list[np.ndarray | None] = [None] * len(names)
+        if not self._foreign:
+            self._shards.populate()
+            heads = self._index.known_heads
+            arrays = read_alike(messages, heads, self._shards, verify=self._verify)
+        rest = [row for row, array in enumerate(arrays) if array is None]
+        entries = {names[row]: self._index.decoded(messages[row]) for row in rest}
+        for row, array in zip(rest, self._read_each(entries), strict=True):
+            arrays[row] = array
+        return dict(zip(names, arrays, strict=True))  # type: ignore[arg-type]  # none is None now
+
+    def _read_each(self, entries: Mapping[str, Entry]) -> "Iterator[np.ndarray]":
+        """Yield the tensor of each entry; names that share one place share one array.
+
+        Tensors that overlap otherwise could take far more memory than the file: they are refused.
+        """
+        left = self._shards.nbytes
+        known: dict[tuple[Entry, str], np.ndarray] = {}
+        for name, entry in entries.items():
+            place = entry, name if entry.slices else ""
+            if place not in known:
+                known[place] = self._read(name, entry)
+                left -= entry.size or known[place].nbytes
+                if left < 0:
+                    raise CorruptCheckpoint(
+                        f"the tensors up to {name!r} take more than the {self._shards.nbytes} "
+                        "bytes of the data files: they overlap"
+                    )
+            yield known[place]
 
     def read_order(self) -> Iterator[str]:
-        hidden = {NOTE, *self.aliases}
-        places = sorted((e.shard, e.offset, name) for name, e in self._index.entries())
-        yield from (name for _, _, name in places if name not in hidden)
+        names, messages = self._index.messages(hidden={NOTE, *self.aliases})
+        entries = map(self._index.decoded, messages)
+        places = sorted((e.shard, e.offset, n) for n, e in zip(names, entries, strict=True))
+        yield from (name for _, _, name in places)
 
     @cached_property
     def _notes(self) -> notes.Notes:
@@ -112,6 +134,10 @@ class BundleSource(Source):
         if entry is None:
             raise no_such_tensor(name, self._specs)
         return entry
+
+    def _read(self, name: str, entry: Entry) -> "np.ndarray":
+        with noting(f"in tensor {name!r}"):
+            return self._merged(name, entry) if entry.slices else self._whole(entry)
 
     def _whole(self, entry: Entry) -> "np.ndarray":
         """Return the tensor of *entry*, which is in one piece."""
@@ -174,11 +200,14 @@ class BundleSource(Source):
         mapped = self._shards.holding(entry)
         if self._verify and entry not in self._sound:
             self._compare(entry, crc32c_of(self._shards.bytes_of(entry)))
-        dtype = stored_dtype(numpy_dtype(entry.dtype), self._big_endian)
+        dtype = numpy_dtype(entry.dtype)
+        dtype = swapped(dtype) if self._foreign and dtype.itemsize > 1 else dtype
         try:
-            return np.ndarray(entry.shape, dtype, mapped, entry.offset)
+            array = np.ndarray(entry.shape, dtype, mapped, entry.offset)
         except ValueError as error:  # too many dimensions, or an empty one of astronomical sides
             raise UnsupportedCheckpoint(f"NumPy cannot hold the shape {entry.shape}") from error
+        array.flags.writeable = False  # whoever must write may allow it: the map is private
+        return array
 
     def _compare(self, entry: Entry, crc: int) -> None:
         """Refuse *entry* when *crc*, not masked, is not the checksum written for it."""
@@ -190,7 +219,7 @@ class BundleSource(Source):
         self._sound.add(entry)
 
 
-def opened(prefix: Path, verify: bool) -> tuple[Index, Shards]:
+def opened(prefix: Path, *, verify: bool) -> tuple[Index, Shards]:
     """Return the index and the data files of *prefix*, trying anew when they are being replaced."""
     for _ in range(ATTEMPTS - 1):
         index = Index(map_file(index_of(prefix)), verify=verify)
@@ -202,15 +231,12 @@ def opened(prefix: Path, verify: bool) -> tuple[Index, Shards]:
     return index, Shards(prefix, index.header.shards)
 
 
-def stored_dtype(dtype: "np.dtype", big_endian: bool) -> "np.dtype":
-    """Return how *dtype* stands in a file; a type that only ml_dtypes has, as an integer."""
+def swapped(dtype: "np.dtype") -> "np.dtype":
+    """Return *dtype* in the other byte order; a type that only ml_dtypes has, as an integer."""
     import numpy as np
 
-    if dtype.itemsize == 1 or big_endian == (sys.byteorder == "big"):
-        return dtype
-    if dtype.name not in NUMPY_NAMES:
-        dtype = np.dtype(f"u{dtype.itemsize}")
-    return dtype.newbyteorder()
+    native = dtype if dtype.name in NUMPY_NAMES else np.dtype(f"u{dtype.itemsize}")
+    return native.newbyteorder()
 
 
 def settled(array: "np.ndarray", dtype: "np.dtype") -> "np.ndarray":

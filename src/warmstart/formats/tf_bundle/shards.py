@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ...binary.mapped import Mapped, map_file
+from ...binary.mapped import Mapped, map_file, populate
 from ...errors import CheckpointNotFound, CorruptCheckpoint
 from .paths import data_files, data_of, index_of
 from .protos import Entry
@@ -19,12 +19,12 @@ class Shards:
         """Map the data files of *prefix*, of which the index says there are *count*."""
         self._prefix = prefix
         self._count = count
-        self._mapped = {
-            shard: map_file(path)
+        self.mapped = {
+            shard: map_file(path, private=True)
             for path, (shard, shards) in data_files(prefix).items()
             if shards == count and shard < count
         }
-        if not self._mapped:
+        if not self.mapped:
             raise CheckpointNotFound(
                 f"{index_of(prefix).name} is there, but none of its {count} data files, such as "
                 f"{data_of(prefix, 0, count)}"
@@ -33,7 +33,12 @@ class Shards:
     @property
     def nbytes(self) -> int:
         """Bytes in all the data files."""
-        return sum(map(len, self._mapped.values()))
+        return sum(map(len, self.mapped.values()))
+
+    def populate(self) -> None:
+        """Map all pages of all files at once, for a reader of everything."""
+        for mapped in self.mapped.values():
+            populate(mapped)
 
     def holding(self, entry: Entry) -> Mapped:
         """Return the data file that *entry* refers to, having checked that it holds its bytes."""
@@ -41,7 +46,7 @@ class Shards:
             raise CorruptCheckpoint(
                 f"it is said to be in data file {entry.shard} of {self._count}, counted from 0"
             )
-        mapped = self._mapped.get(entry.shard)
+        mapped = self.mapped.get(entry.shard)
         if mapped is None:
             path = data_of(self._prefix, entry.shard, self._count)
             raise CheckpointNotFound(f"its data file {path} is not there")
