@@ -49,11 +49,12 @@ class Format(Protocol):
         """
 
 
-#: name -> (module, package it needs or None), in the order detection tries them.
+#: name -> (module, package it needs or None), in the order detection tries them.  Bundles come
+#: first: in a folder of training its latest checkpoint is meant, not what was exported beside it.
 FORMATS: dict[str, tuple[str, str | None]] = {
+    "tf-bundle": ("warmstart.formats.tf_bundle", None),
     "safetensors": ("warmstart.formats.safetensors", None),
     "npz": ("warmstart.formats.npz", None),
-    "tf-bundle": ("warmstart.formats.tf_bundle", None),
 }
 
 #: What a path without a known extension is saved as.
