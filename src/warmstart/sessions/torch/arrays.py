@@ -1,0 +1,105 @@
+"""PyTorch tensors as NumPy arrays and back, with the dtypes that torch cannot give to NumPy."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from ...errors import CheckpointError, RestoreMismatch, UnsupportedCheckpoint
+from ...spec import ITEMSIZES, NUMPY_NAMES, TensorSpec, numpy_dtype, spec_of
+
+#: Types of less than a byte are placeholders in torch: no tensor of them has values.
+NAMES = [name for name in ITEMSIZES if name.strip("u") not in ("int2", "int4", "string")]
+
+#: torch dtype -> this library's name
+DTYPES: dict[torch.dtype, str] = {
+    getattr(torch, name): name for name in NAMES if hasattr(torch, name)
+}
+
+#: Integers that stand for the dtypes NumPy lacks, by size.
+CARRIERS = {1: torch.uint8, 2: torch.int16}
+
+
+def tensor_spec(name: str, tensor: Tensor, role: str) -> TensorSpec:
+    """Return the spec of *tensor* under *name*; refuse one that no array can hold."""
+    if tensor.layout is not torch.strided or tensor.is_quantized or hasattr(tensor, "full_tensor"):
+        raise UnsupportedCheckpoint(
+            f"{name!r} is a {type(tensor).__name__} of layout {tensor.layout}; "
+            "only dense tensors of one process can be read"
+        )
+    if tensor.dtype not in DTYPES:
+        raise UnsupportedCheckpoint(f"{name!r} is {tensor.dtype}, which no checkpoint holds")
+    return TensorSpec(name, DTYPES[tensor.dtype], tuple(tensor.shape), role)
+
+
+def array_of(name: str, tensor: Tensor) -> np.ndarray:
+    """Return the values of *tensor*; a contiguous one in main memory is not copied."""
+    check_has_values(name, tensor)
+    dtype = tensor_spec(name, tensor, "model").dtype
+    return numpy_view(tensor.detach().resolve_conj().resolve_neg().cpu().contiguous(), dtype)
+
+
+def check_has_values(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that stands for values which are not there yet."""
+    if is_lazy(tensor):
+        raise CheckpointError(f"{name!r} has no shape yet: run one batch through its lazy module")
+    if tensor.is_meta:
+        raise CheckpointError(
+            f"{name!r} is on the meta device and has no values: "
+            "call module.to_empty(device='cpu') first"
+        )
+
+
+def numpy_view(tensor: Tensor, dtype: str) -> np.ndarray:
+    """Return a writable view of *tensor*, a plain one in main memory, as the dtype so called."""
+    if dtype in NUMPY_NAMES:
+        array: np.ndarray = tensor.numpy()
+        return array
+    return tensor.view(CARRIERS[tensor.element_size()]).numpy().view(numpy_dtype(dtype))
+
+
+def tensor_of(array: np.ndarray) -> Tensor:
+    """Return a new tensor in main memory with the values of *array*."""
+    spec = spec_of("a new tensor", array)
+    dtypes = {name: dtype for dtype, name in DTYPES.items()}
+    if spec.dtype not in dtypes:
+        raise UnsupportedCheckpoint(f"PyTorch has no tensors of {spec.dtype}")
+    tensor = torch.empty(array.shape, dtype=dtypes[spec.dtype])
+    numpy_view(tensor, spec.dtype)[...] = array
+    return tensor
+
+
+def write(name: str, tensor: Tensor, array: np.ndarray) -> None:
+    """Set the values of *tensor* in place; its storage, and whatever shares it, stay."""
+    check_has_values(name, tensor)
+    found, expected = spec_of(name, array), tensor_spec(name, tensor, "model")
+    if (found.dtype, found.shape) != (expected.dtype, expected.shape):
+        raise RestoreMismatch(f"{name!r} is {expected}; it cannot take {found}")
+    target = tensor.detach()
+    if 0 in target.stride() and target.numel():
+        target, array = one_of_each(name, target, array)
+    if target.device.type == "cpu" and not (target.is_conj() or target.is_neg()):
+        numpy_view(target, expected.dtype)[...] = array  # no tensor in between
+        if not tensor.is_inference():
+            torch.autograd.graph.increment_version(tensor)  # torch has not seen this change
+    else:
+        with torch.no_grad():
+            target.copy_(tensor_of(array))
+
+
+def materialise(tensor: Tensor, array: np.ndarray) -> None:
+    """Give a lazy parameter or buffer the shape of *array*; any other is left as it is."""
+    if is_lazy(tensor):
+        tensor.materialize(array.shape)
+
+
+def one_of_each(name: str, tensor: Tensor, array: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    """Return the part of an expanded *tensor* that has memory of its own, and its new values."""
+    index = tuple(slice(0, 1) if step == 0 else slice(None) for step in tensor.stride())
+    part = np.broadcast_to(array[index], array.shape)
+    if not np.array_equal(part.view(np.uint8), array.view(np.uint8)):
+        raise RestoreMismatch(
+            f"{name!r} is expanded: strides {tensor.stride()} for shape {tuple(tensor.shape)}; "
+            "the values to assign differ where it has one memory"
+        )
+    return tensor[index], array[index]

@@ -1,0 +1,157 @@
+"""A PyTorch module with all that a training step needs.
+
+    model = TorchModel(module, loss=F.cross_entropy, optimizer=optimizer)
+    model.prepare()
+    metrics = model.train_step((images, labels))        {"loss": 0.53}
+
+It refuses to know the loop, its callbacks and its checkpoints.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from ...errors import ResumeError
+from .batches import tensors
+from .portable import pack, part, unpack
+from .session import TorchSession
+from .variables import variables_of
+
+Losses = Mapping[str, Any]
+
+
+class TorchModel:
+    """A module, how its loss is computed, and what moves it."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        loss: Callable[[Any, Any], Tensor] | None = None,
+        step: Callable[[nn.Module, Any], Losses] | None = None,
+        optimizer: Optimizer,
+        scheduler: Any = None,
+        scheduler_every: str = "step",
+        gradprocs: Iterable[Any] = (),
+    ) -> None:
+        """Train *module* with *optimizer* on `loss(module(*inputs), target)`.
+
+        A batch is then `(input, ..., target)`.  For anything else, *step* is given the module and
+        the batch, and returns at least {"loss": tensor}.
+        """
+        if (loss is None) == (step is None):
+            raise TypeError("give one of loss=, called with (output, target), and step=")
+        if scheduler_every not in ("step", "epoch"):
+            raise ValueError(f"scheduler_every is {scheduler_every!r}; expected 'step' or 'epoch'")
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise TypeError("ReduceLROnPlateau needs a metric: step it in a callback of your own")
+        self.module = module
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.session = TorchSession(module, optimizer)
+        self._losses = step or supervised(loss)
+        self._after_step = scheduler is not None and scheduler_every == "step"
+        self._after_epoch = scheduler is not None and scheduler_every == "epoch"
+        self._gradprocs = tuple(gradprocs)
+        self._scaled: list[tuple[Tensor, float]] | None = None
+
+    def prepare(self) -> None:
+        """Find the parameters whose gradients are scaled; RuleError for a rule that has none."""
+        variables = variables_of(self.module)
+        parameters = {
+            name: variables.tensors(name, self.module)
+            for name, variable in variables.by_name.items()
+            if isinstance(variable.tensor, nn.Parameter)
+        }
+        self._scaled = [
+            (parameter, factor)
+            for processor in self._gradprocs
+            for name, factor in processor.factors(list(parameters)).items()
+            for parameter in parameters[name]
+        ]
+
+    def train_step(self, batch: Any) -> dict[str, float]:
+        """Take one step on *batch*; return "loss" and whatever else `step` computed."""
+        if self._scaled is None:
+            self.prepare()
+        if not self.module.training:
+            self.module.train()
+        batch = tensors(batch, self.module)
+        if isinstance(self.optimizer, LBFGS):
+            losses = self._step_with_closure(self.optimizer, batch)
+        else:
+            losses = self._backward(batch)
+            self.optimizer.step()
+        if self._after_step:
+            self.scheduler.step()
+        return {name: float(value) for name, value in losses.items()}
+
+    def _backward(self, batch: Any) -> Losses:
+        """Compute the losses and the gradients, and scale these."""
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = self._losses(self.module, batch)
+        if "loss" not in losses:
+            raise ValueError(f"step= returned {', '.join(losses) or 'nothing'}; expected 'loss'")
+        losses["loss"].backward()
+        for parameter, factor in self._scaled or ():
+            if factor == 0:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.mul_(factor)
+        return losses
+
+    def _step_with_closure(self, optimizer: LBFGS, batch: Any) -> Losses:
+        """Let *optimizer* compute the losses as often as it likes; return the first."""
+        computed: list[Losses] = []
+
+        def closure() -> Any:
+            computed.append(self._backward(batch))
+            return computed[-1]["loss"]
+
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        return computed[0]
+
+    def after_epoch(self) -> None:
+        """Step a scheduler that counts epochs."""
+        if self._after_epoch:
+            self.scheduler.step()
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the scheduler; functions in it are the program's and left out."""
+        if self.scheduler is None:
+            return {}
+        values = self.scheduler.state_dict().items()
+        held = {key: pack(v, f"the scheduler's {key}") for key, v in values if not callable(v)}
+        return {"scheduler": {"class": self._scheduler_class(), "values": held}}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        saved = state.get("scheduler", {"class": None})
+        if saved["class"] != self._scheduler_class():
+            raise ResumeError(
+                f"the checkpoint has the state of the scheduler {saved['class']}; "
+                f"here it is {self._scheduler_class()}"
+            )
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(unpack(part(saved, "values", dict, "the scheduler")))
+
+    def _scheduler_class(self) -> str | None:
+        return None if self.scheduler is None else type(self.scheduler).__qualname__
+
+
+def supervised(loss: Any) -> Callable[[nn.Module, Any], Losses]:
+    """Return the step that computes `loss(module(*inputs), target)` of `(*inputs, target)`."""
+
+    def step(module: nn.Module, batch: Any) -> Losses:
+        if not isinstance(batch, tuple | list) or len(batch) < 2:
+            raise TypeError(
+                f"a batch is a {type(batch).__name__}; with loss= it is (input, ..., target), "
+                "and for any other there is step="
+            )
+        *inputs, target = batch
+        return {"loss": loss(module(*inputs), target)}
+
+    return step

@@ -1,0 +1,121 @@
+"""Taking back what `run_state.state` returned.  All of it is checked before anything is changed."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...errors import ResumeError
+from .arrays import tensor_of
+from .optimizer import NamedOptimizer, NoOptimizer
+from .portable import part, unpack
+from .run_state import ACCELERATORS, class_name, fault
+from .variables import extra_states, owner_of_extra_state
+
+log = logging.getLogger("warmstart")
+
+Change = Callable[[], object]
+
+
+def load_state(module: nn.Module, optimizer: NamedOptimizer, state: Mapping[str, Any]) -> None:
+    """Take back *state*; raise one ResumeError naming all that does not fit, changing nothing."""
+    faults: list[str] = []
+    changes = [
+        *generator_changes(state, faults),
+        *extra_state_changes(module, state, faults),
+        *optimizer_changes(optimizer, state, faults),
+    ]
+    if faults:
+        raise ResumeError(
+            f"{len(faults)} parts of the checkpoint's run state do not fit this model\n"
+            + "\n".join("  " + fault for fault in faults)
+        )
+    for change in changes:
+        change()
+    threads = state.get("threads")
+    if threads != torch.get_num_threads():
+        log.warning(
+            "the run so far computed with %s threads, this process with %d: sums may differ in "
+            "their last bits; torch.set_num_threads(%s) keeps them",
+            threads, torch.get_num_threads(), threads,
+        )  # fmt: skip
+
+
+def generator_changes(state: Mapping[str, Any], faults: list[str]) -> Iterator[Change]:
+    """Yield what sets the random states of the processor and of every accelerator."""
+    saved = part(state, "rng", np.ndarray, "PyTorch")
+    expected = torch.get_rng_state().numpy()
+    if (saved.dtype, saved.shape) != (expected.dtype, expected.shape):
+        faults.append(
+            f"rng: {saved.dtype} {saved.shape}; this PyTorch's generator has {expected.shape}"
+        )
+    yield lambda: torch.set_rng_state(tensor_of(saved))
+    accelerators = part(state, "accelerators", dict, "PyTorch")
+    for kind in ACCELERATORS:
+        device, states = getattr(torch, kind), accelerators.get(kind, [])
+        here = device.device_count() if device.is_available() else 0
+        if len(states) != here:
+            faults.append(f"{kind}: {len(states)} random states, and {here} devices here")
+        elif here:
+            yield partial(device.set_rng_state_all, [tensor_of(each) for each in states])
+
+
+def extra_state_changes(
+    module: nn.Module, state: Mapping[str, Any], faults: list[str]
+) -> Iterator[Change]:
+    """Yield what gives every module its extra state back."""
+    saved = state.get("extra_state", {})
+    here = {n for n, value in extra_states(module).items() if not fault(n, value)}
+    faults += [f"{name}: not in the checkpoint" for name in sorted(here - saved.keys())]
+    faults += [f"{name}: no module here has it" for name in sorted(saved.keys() - here)]
+    for name in here & saved.keys():
+        owner = module.get_submodule(owner_of_extra_state(name))
+        yield partial(owner.set_extra_state, unpack(saved[name]))
+
+
+def optimizer_changes(
+    optimizer: NamedOptimizer, state: Mapping[str, Any], faults: list[str]
+) -> Iterator[Change]:
+    """Yield what gives the optimizer its options, and its state beside slots."""
+    here = None if isinstance(optimizer.optimizer, NoOptimizer) else class_name(optimizer)
+    saved = state.get("optimizer", {"class": None})
+    if saved["class"] != here:
+        faults.append(f"optimizer: {saved['class']} in the checkpoint, {here} here")
+    if saved["class"] != here or here is None:
+        return
+    yield from option_changes(optimizer, part(saved, "groups", list, "the optimizer"), faults)
+    parameters = optimizer.parameters
+    for name, rest in part(saved, "state", dict, "the optimizer").items():
+        if name in parameters:
+            yield partial(optimizer.set_rest, parameters[name], unpack(rest))
+
+
+def option_changes(
+    optimizer: NamedOptimizer, saved: list[Any], faults: list[str]
+) -> Iterator[Change]:
+    """Yield what gives each group the options that its parameters had in the run so far."""
+    group_of = {name: index for index, group in enumerate(saved) for name in group["params"]}
+    for index, group in enumerate(optimizer.optimizer.param_groups):
+        names = optimizer.names_in(group)
+        found = {group_of[name]: name for name in names if name in group_of}
+        choices = {repr(saved[i]["options"]): saved[i]["options"] for i in found}
+        if len(choices) > 1:
+            ones = ", ".join(map(repr, found.values()))
+            faults.append(f"param_groups[{index}]: {ones} had different options")
+        elif names and not choices:
+            faults.append(f"param_groups[{index}]: none of {', '.join(names)} was optimized")
+        for options in choices.values():
+            yield partial(set_options, group, unpack(options))
+
+
+def set_options(group: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """Set the options of a live *group*; one that is a tensor stays the same tensor."""
+    for key, value in options.items():
+        if isinstance(group.get(key), Tensor):
+            group[key].copy_(torch.as_tensor(value))
+        else:
+            group[key] = value

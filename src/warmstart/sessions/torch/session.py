@@ -1,0 +1,148 @@
+"""The session on a PyTorch module and its optimizer.
+
+Variables are those of `state_dict`, under its names; slots are `<variable>/<slot>`.  They are
+looked for anew at every call, so layers may be replaced, lazy ones may get their shape and
+optimizers may take their first step at any time.  Assigning writes into the tensors that are
+there: whoever else holds them, an optimizer or a tied layer, sees the new values.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ...source import no_such_tensor
+from ...spec import TensorSpec
+from ..base import Session
+from . import resuming, run_state
+from .arrays import array_of, materialise, tensor_spec, write
+from .freezing import TorchFreezing, freeze
+from .optimizer import NamedOptimizer, NoOptimizer, Slot
+from .predict import predictor
+from .variables import Place, Variables, variables_of
+
+log = logging.getLogger("warmstart")
+
+
+class TorchSession(Session):
+    """A module and, if one is given, its optimizer."""
+
+    engine = "torch"
+
+    def __init__(self, module: nn.Module, optimizer: Optimizer | None = None) -> None:
+        self.module = module
+        self.optimizer = optimizer
+        self._places: dict[str, Place] = {}  # of every name and alias, when last looked for
+        self._slots: dict[str, Slot] = {}  # likewise
+        self._warned: frozenset[str] = frozenset()
+
+    @property
+    def anchor(self) -> nn.Module:
+        return self.module
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Every variable as it is now; each access looks through the whole model.
+
+        Lazy parameters are left out, with one warning, until a batch or an assignment gives them
+        their shape.
+        """
+        variables = self._look()
+        self._warn_of_lazy(variables)
+        specs = {v.name: v.spec for v in variables.by_name.values() if not v.lazy}
+        for name, slot in self._slots.items():
+            specs[name] = tensor_spec(name, slot.tensor, "slot")
+        return specs
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._look().aliases
+
+    def read(self, name: str) -> np.ndarray:
+        return array_of(name, self._find(name))
+
+    def creatable(self, specs: Mapping[str, TensorSpec]) -> Mapping[str, TensorSpec]:
+        """Return the lazy parameters and the optimizer slots among *specs*."""
+        variables = self._look()
+        lazy = {
+            name: replace(specs[name], name=name, role=variable.role)
+            for name in specs
+            if (variable := variables.find(name)) and variable.lazy
+        }
+        return {**lazy, **self._named_optimizer(variables).creatable(specs)}
+
+    def _assign(self, values: Iterable[tuple[str, np.ndarray]]) -> None:
+        variables = self._look()
+        optimizer = self._named_optimizer(variables)
+        for name, array in values:
+            variable = variables.find(name)
+            if variable is not None:
+                materialise(variable.tensor, array)
+                write(name, variable.tensor, array)
+            elif not optimizer.assign(name, array):
+                raise no_such_tensor(name, self.specs)
+
+    def state(self) -> dict[str, Any]:
+        return run_state.state(self.module, self._named_optimizer(self._look()))
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        resuming.load_state(self.module, self._named_optimizer(self._look()), state)
+
+    def unresumable(self) -> Mapping[str, str]:
+        variables = self._look()
+        return run_state.unresumable(self.module, variables, self._named_optimizer(variables))
+
+    def freeze(self, names: Collection[str], *, train_statistics: bool = False) -> TorchFreezing:
+        return freeze(self.module, names, train_statistics=train_statistics)
+
+    def predictor(
+        self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
+    ) -> Callable[..., list[np.ndarray]]:
+        return predictor(self.module, input_names, output_names)
+
+    def _look(self) -> Variables:
+        """Return the variables as they are now."""
+        variables = variables_of(self.module)
+        self._places = {n: place for v in variables.by_name.values() for n, place in v.places}
+        self._slots = self._named_optimizer(variables).slots()
+        return variables
+
+    def _named_optimizer(self, variables: Variables) -> NamedOptimizer:
+        optimizer = NoOptimizer() if self.optimizer is None else self.optimizer
+        return NamedOptimizer(optimizer, variables.owner_of)
+
+    def _find(self, name: str) -> Tensor:
+        """Return the live tensor *name*: from where it was when last looked for, if it still is."""
+        try:
+            return self._last_seen(name)
+        except (KeyError, AttributeError):
+            self._look()
+        if name in self._places:
+            return self._places[name].tensor(self.module)
+        if name in self._slots:
+            return self._slots[name].tensor
+        raise no_such_tensor(name, self.specs)
+
+    def _last_seen(self, name: str) -> Tensor:
+        """Return what hangs now where *name* hung; KeyError or AttributeError when nothing does."""
+        if name in self._places:
+            return self._places[name].tensor(self.module)
+        slot = self._slots[name]
+        if self._places[slot.owner].tensor(self.module) is not slot.parameter:
+            raise AttributeError(f"{slot.owner!r} is another tensor now")
+        state = self.optimizer.state if self.optimizer else {}
+        found: Tensor = state.get(slot.parameter, {})[slot.key]
+        return found
+
+    def _warn_of_lazy(self, variables: Variables) -> None:
+        lazy = frozenset(v.name for v in variables.by_name.values() if v.lazy)
+        if lazy - self._warned:
+            self._warned = lazy
+            log.warning(
+                "no shape is known yet of %s: left out until one batch has run through the module",
+                ", ".join(sorted(lazy)),
+            )
