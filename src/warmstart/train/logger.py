@@ -26,7 +26,8 @@ def set_logger_dir(dirname: str | os.PathLike[str], action: str | None = None) -
     global _folder  # noqa: PLW0603  (one run a process, as the reference has it)
     folder = Path(dirname).expanduser().absolute()
     if action is not None and action not in ACTIONS:
-        raise ValueError(f"no action is called {action!r}; known: {ACTIONS}")
+        known = "; ".join(f"{key}: {what}" for key, what in ACTIONS.items())
+        raise ValueError(f"no action is called {action!r}; known: {known}")
     if folder.is_dir() and any(folder.iterdir()):
         folder = _made_ready(folder, action)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,9 @@ def _made_ready(folder: Path, action: str | None) -> Path:
         case "n":
             return _free(folder, "-")
         case "q":
-            raise FileExistsError(f"{folder} has files in it; an action would say what to do")
+            raise FileExistsError(
+                f"{folder} has files in it; pass action=None to go on from them, or another action"
+            )
     return folder
 
 

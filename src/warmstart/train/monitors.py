@@ -36,7 +36,7 @@ class JSONWriter(Callback):
         self.folder = folder
         self._length = 0  # bytes
         self._hash = hashlib.sha256()
-        self._expected: str | None = None  # the hash that the file of a resumed run must have
+        self._expected: str | None = None  # what a resumed run must find; until it starts
 
     def start(self, trainer: "Trainer") -> None:
         self._path = logger.folder_for(self.folder) / self.filename
@@ -53,6 +53,7 @@ class JSONWriter(Callback):
                 "those that the checkpoint knows; put it back, or begin a new one: "
                 f"accept=({self.key!r},)"
             )
+        self._expected = None
 
     def after_epoch(self, trainer: "Trainer") -> None:
         metrics = {name: finite(value) for name, value in trainer.metrics.items()}
@@ -66,7 +67,7 @@ class JSONWriter(Callback):
         self._hash.update(line)
 
     def state(self) -> dict[str, Any]:
-        return {"length": self._length, "sha256": self._hash.hexdigest()}
+        return {"length": self._length, "sha256": self._expected or self._hash.hexdigest()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._length, self._expected = state["length"], state["sha256"]
