@@ -50,6 +50,7 @@ class Held:
     counts: Counter[str] = field(default_factory=Counter)  # of freezings on each variable
     trainable: set[str] = field(default_factory=set)  # those taken from TRAINABLE_VARIABLES
     update_ops: list[tuple[int, str]] = field(default_factory=list)  # (place, name) they had
+    changes: int = 0  # freezings and thawings so far
 
 
 HELD: WeakKeyDictionary[Any, Held] = WeakKeyDictionary()
@@ -116,7 +117,7 @@ def freeze(
         chosen |= set(statistics_of(graph, variables, names))
     held = [v for v in variables.values() if v.name in chosen]
     owned = {name for trainer in TRAINERS.get(graph, ()) for name in trainer.operations}
-    movers.refuse(graph, held, owned)
+    movers.refuse(graph, held, owned, [*update_ops(graph), *held_update_ops(graph)])
     check_trainers(graph)
     return GraphFreezing(graph, held)
 
@@ -140,7 +141,7 @@ def check_trainers(graph: Any) -> None:
 def statistics_of(
     graph: Any, variables: Mapping[str, Variable], names: Collection[str]
 ) -> Iterator[str]:
-    """Yield the statistics of the layers all of whose trainable variables are in *names*.
+    """Yield the statistics of the layers that *names* complete: all that is trainable is frozen.
 
     A layer is a scope with trainable variables; its statistics are what UPDATE_OPS write in that
     scope or below it (`bn/moving_mean`, `bn/mean/EMA`).
@@ -157,7 +158,7 @@ def statistics_of(
     for v in variables.values():
         if updated & set(v.op_names) and v.name not in layers.get(parent(v.name), ()):
             layer = next((scope for scope in scopes(v.name) if scope in layers), None)
-            if layer is not None and layers[layer] <= still:
+            if layer is not None and layers[layer] <= still and layers[layer] & set(names):
                 yield v.name
 
 
@@ -205,6 +206,16 @@ def train_ops(graph: Any) -> set[str]:
     return {operation(op).name for op in graph.get_collection(KEYS.TRAIN_OP)} - owned
 
 
+def changes(graph: Any) -> int:
+    """Return how often the collections of *graph* were changed here."""
+    return HELD[graph].changes if graph in HELD else 0
+
+
+def held_trainable(graph: Any) -> set[str]:
+    """Return the variables that would be trainable were they not held."""
+    return set(HELD.get(graph, Held()).trainable)
+
+
 def left_out(graph: Any, ops: Iterable[Any]) -> list[Any]:
     """Return *ops* without those that write a held variable when they are run."""
     ops = list(map(operation, ops))
@@ -218,6 +229,7 @@ def left_out(graph: Any, ops: Iterable[Any]) -> list[Any]:
 def hold(graph: Any, op_names: Iterable[str]) -> None:
     """Take the variables and their update ops out of the collections that training looks into."""
     held = HELD.setdefault(graph, Held())
+    held.changes += 1
     held.counts.update(op_names)
     trainable = graph.get_collection_ref(KEYS.TRAINABLE_VARIABLES)
     leaving = [v for v in trainable if v.op.name in held.counts]
@@ -244,6 +256,7 @@ def add_model_variables(graph: Any, variables: Iterable[Any]) -> None:
 def release(graph: Any, op_names: Iterable[str]) -> None:
     """Put back what is held no more by any freezing."""
     held = HELD[graph]
+    held.changes += 1
     held.counts -= Counter(op_names)  # those that reach 0 are dropped
     free = held.trainable - held.counts.keys()
     held.trainable -= free

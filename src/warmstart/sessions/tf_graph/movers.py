@@ -15,12 +15,15 @@ KEYS = tf.compat.v1.GraphKeys
 REPLACEMENTS = ("Assign", "AssignVariableOp", "ScatterUpdate", "ResourceScatterUpdate")
 
 
-def refuse(graph: Any, variables: Collection[Variable], owned: Collection[str]) -> None:
+def refuse(
+    graph: Any, variables: Collection[Variable], owned: Collection[str], updates: Collection[Any]
+) -> None:
     """Raise FreezeError naming those of *variables* that an operation in *graph* would move.
 
-    *owned* are operations that whoever built them does without from now on.
+    *owned* are operations that whoever built them does without from now on; *updates* are the
+    update ops, which are left out unless something else runs them.
     """
-    found = movers(graph, variables, owned)
+    found = movers(graph, variables, owned, updates)
     if found:
         listed = "\n".join(f"  {name}   by {', '.join(ops)}" for name, ops in found.items())
         raise FreezeError(
@@ -32,12 +35,12 @@ def refuse(graph: Any, variables: Collection[Variable], owned: Collection[str]) 
 
 
 def movers(
-    graph: Any, variables: Collection[Variable], owned: Collection[str]
+    graph: Any, variables: Collection[Variable], owned: Collection[str], updates: Collection[Any]
 ) -> dict[str, list[str]]:
     """Return name of variable -> names of the operations that would move it."""
     names = {op_name: v.name for v in variables for op_name in v.op_names}
     initializers = {part.variable.initializer for v in variables for part in v.parts}
-    optional = separate_updates(graph, owned)
+    optional = separate(graph, updates, owned)
     found: dict[str, list[str]] = {}
     for op, target in written(graph.get_operations()):
         if target.name not in names or op.name in owned or op in initializers or op in optional:
@@ -54,12 +57,10 @@ def is_loading(op: Any) -> bool:
     return not any(o.type in VARIABLES for tensor in op.inputs[1:] for o in ancestors([tensor]))
 
 
-def separate_updates(graph: Any, owned: Collection[str]) -> set[Any]:
-    """Return the operations that UPDATE_OPS run and no train op or group does: they can be left."""
-    entries = list(map(operation, graph.get_collection(KEYS.UPDATE_OPS)))
-    updates = ancestors(entries)
-    forced = ancestors(roots(graph, updates, owned))
-    return updates - forced
+def separate(graph: Any, updates: Collection[Any], owned: Collection[str]) -> set[Any]:
+    """Return what *updates* run and no train op or group runs as well: it can be left out."""
+    running = ancestors([*updates, *graph.get_collection(KEYS.UPDATE_OPS)])
+    return running - ancestors(roots(graph, running, owned))
 
 
 def roots(graph: Any, updates: set[Any], owned: Collection[str]) -> Iterator[Any]:

@@ -59,8 +59,8 @@ class GraphSession(Session):
     def _look(self) -> None:
         """Read variables and roles off the graph, unless it is as it was the last time."""
         collections = (KEYS.GLOBAL_VARIABLES, KEYS.TRAINABLE_VARIABLES)
-        members = (v for key in collections for v in self.graph.get_collection(key))
-        now = (self.graph.version, *map(id, members))
+        sizes = (len(self.graph.get_collection_ref(key)) for key in collections)
+        now = (self.graph.version, *sizes, freezing.changes(self.graph))
         if now == self._seen:
             return
         variables = variables_of(self.graph.get_collection(KEYS.GLOBAL_VARIABLES))

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from . import freezing
 from .variables import place
 from .walk import operation
 
@@ -63,19 +64,28 @@ class TrainOp:
             pairs = self._optimizer.compute_gradients(self._cost, var_list=unseen)
             self._pairs |= {v.op.name: (gradient, v) for gradient, v in pairs}
         pairs = [self._pairs[v.op.name] for v in variables]
-        pairs = scaled([pair for pair in pairs if pair[0] is not None], self._gradprocs)
-        if not pairs:  # all is frozen: only the step is counted
+        factors = self._factors()
+        kept = [
+            (multiplied(gradient, factors[v.op.name]), v)
+            for gradient, v in pairs
+            if gradient is not None and factors[v.op.name] != 0
+        ]
+        if not kept:  # all is frozen: only the step is counted
             return operation(v1.assign_add(global_step, 1))
-        return operation(self._optimizer.apply_gradients(pairs, global_step=global_step))
+        return operation(self._optimizer.apply_gradients(kept, global_step=global_step))
 
+    def _factors(self) -> dict[str, float]:
+        """Return by what to multiply the gradient of each variable, by its operation's name.
 
-def scaled(pairs: list[tuple[Any, Any]], gradprocs: Iterable[Gradients]) -> list[tuple[Any, Any]]:
-    """Return *pairs* with gradients multiplied; a factor of 0 takes the pair out."""
-    names = {v.op.name: place(v)[0] for _, v in pairs}
-    tables = [gradproc.factors(list(names.values())) for gradproc in gradprocs]
-    factors = {op: prod(table.get(name, 1) for table in tables) for op, name in names.items()}
-    kept = [(gradient, v, factors[v.op.name]) for gradient, v in pairs if factors[v.op.name] != 0]
-    return [(multiplied(gradient, factor), v) for gradient, v, factor in kept]
+        The processors see every variable that could be trained, whichever are frozen now: a regex
+        that matches frozen ones alone is no mistake.
+        """
+        graph = self._cost.graph
+        ops = self._pairs.keys() | freezing.held_trainable(graph)
+        variables = [v for v in v1.global_variables() if v.op.name in ops]
+        names = {v.op.name: place(v)[0] for v in variables}
+        tables = [gradproc.factors(dict.fromkeys(names.values())) for gradproc in self._gradprocs]
+        return {op: prod(table.get(name, 1) for table in tables) for op, name in names.items()}
 
 
 def multiplied(gradient: Any, factor: float) -> Any:
