@@ -40,7 +40,13 @@ def replacing(path: Path, *, follow_link: bool = True) -> Iterator[FileIO]:
             with suppress(OSError):
                 temporary.unlink()
             raise
+    try:
         sync_folder(path.parent)
+    except OSError as error:
+        raise SaveError(
+            f"{path} was written, but its folder could not be synced: {error.strerror}; "
+            "a power cut may bring back what was there before"
+        ) from error
 
 
 @contextmanager

@@ -72,6 +72,20 @@ def encodable(text: str) -> bool:
     return True
 
 
+def note_faults(source: Source) -> dict[str, str]:
+    """Return by name the aliases and metadata of *source* that no note can hold."""
+    faults = {}
+    for alias, name in source.aliases.items():
+        if alias in source.specs or name not in source.specs:
+            faults[alias] = f"is not another name of {name!r}, as the source has it"
+        elif not encodable(alias):
+            faults[alias] = "is not Unicode text"
+    for key, text in source.metadata.items():
+        if not encodable(key + text):
+            faults[key] = "has metadata that are not Unicode text"
+    return faults
+
+
 def refuse_unheld(kind: str, faults: Mapping[str, str], advice: str) -> None:
     """Raise CannotHold with every fault by name, if there is any."""
     if not faults:

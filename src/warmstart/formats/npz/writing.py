@@ -9,7 +9,7 @@ from ...binary.stream import Stream
 from ...binary.zip import MAX_NAME, ZipWriter
 from ...source import Source
 from ...spec import TensorSpec, dtype_name
-from ..arrays import bytes_of, encodable, refuse_unheld, values_to_write
+from ..arrays import bytes_of, encodable, note_faults, refuse_unheld, values_to_write
 from ..notes import encode, notes_of
 from .npy import STATED, npy_head
 from .reading import NOTE
@@ -55,7 +55,7 @@ def note_of(source: Source) -> str | None:
 
 def faults_of(source: Source) -> dict[str, str]:
     """Return by name what this format cannot hold of *source*; strings are read to be judged."""
-    faults = {}
+    faults = note_faults(source)
     for name, spec in source.specs.items():
         fault = name_fault(name)
         if fault is None and spec.dtype == "string":

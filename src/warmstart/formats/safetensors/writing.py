@@ -9,7 +9,7 @@ from ...binary.atomic import replacing
 from ...binary.stream import Stream
 from ...source import Source
 from ...spec import TensorSpec
-from ..arrays import bytes_of, encodable, refuse_unheld, values_to_write
+from ..arrays import bytes_of, encodable, note_faults, refuse_unheld, values_to_write
 from ..notes import Notes, encode, notes_of
 from .header import CODES, MAX_HEADER, METADATA, NOTE
 from .packing import pack
@@ -42,7 +42,8 @@ def save_source(source: Source, path: Path) -> None:
 
 def faults_of(source: Source) -> dict[str, str]:
     """Return by name what this format cannot hold of *source*."""
-    faults = {name: fault for name, spec in source.specs.items() if (fault := fault_of(spec))}
+    faults = note_faults(source)
+    faults |= {name: fault for name, spec in source.specs.items() if (fault := fault_of(spec))}
     if NOTE in source.metadata:
         faults[NOTE] = "is the key of this library's own note in the metadata"
     return faults
