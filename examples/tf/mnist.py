@@ -4,14 +4,16 @@ Kill it at any moment: the same command goes on where it stopped, bit for bit.
 """
 
 import argparse
+import random
 
+import numpy as np
 import tensorflow.compat.v1 as tf
-from adamw import AdamW
 from batch_norm import batch_norm
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import warmstart as ws
+from warmstart.sessions.tf_graph.adamw import AdamW
 
 tf.disable_eager_execution()
 
@@ -40,7 +42,8 @@ def mnist(image, training):
 
 
 def main(folder):
-    tf.set_random_seed(1)
+    for seed in (random.seed, np.random.seed, tf.set_random_seed):
+        seed(1)
     ws.logger.set_logger_dir(folder)
     images, _, labels, _ = digits()
     image = tf.placeholder(tf.float32, [None, 64], "image")

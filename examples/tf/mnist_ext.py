@@ -5,13 +5,15 @@ Checkpoints and statistics go to ./model_ext.
 """
 
 import argparse
+import random
 
+import numpy as np
 import tensorflow.compat.v1 as tf
-from adamw import AdamW
 from batch_norm import batch_norm
 from mnist import dense, digits, hidden_layer
 
 import warmstart as ws
+from warmstart.sessions.tf_graph.adamw import AdamW
 
 
 def mnist_ext(image, training):
@@ -21,7 +23,8 @@ def mnist_ext(image, training):
 
 
 def main(pretrained, folder):
-    tf.set_random_seed(2)
+    for seed in (random.seed, np.random.seed, tf.set_random_seed):
+        seed(2)
     ws.logger.set_logger_dir(folder)
     images, _, labels, _ = digits()
     image = tf.placeholder(tf.float32, [None, 64], "image")

@@ -4,7 +4,9 @@ Kill it at any moment: the same command goes on where it stopped, bit for bit.
 """
 
 import argparse
+import random
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -33,7 +35,8 @@ class Mnist(nn.Module):
 
 
 def main(folder):
-    torch.manual_seed(1)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(1)
     ws.logger.set_logger_dir(folder)
     images, _, labels, _ = digits()
     module = Mnist()

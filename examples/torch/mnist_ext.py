@@ -5,7 +5,9 @@ Checkpoints and statistics go to ./model_ext.
 """
 
 import argparse
+import random
 
+import numpy as np
 import torch
 from mnist import digits
 from torch import nn
@@ -33,7 +35,8 @@ class MnistExt(nn.Module):
 
 
 def main(pretrained, folder):
-    torch.manual_seed(2)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(2)
     ws.logger.set_logger_dir(folder)
     images, _, labels, _ = digits()
     module = MnistExt()
@@ -48,7 +51,7 @@ def main(pretrained, folder):
     config = ws.AutoResumeTrainConfig(
         model=model,
         data=ws.Batches((images, labels), batch_size=32),
-        session_init=ws.SmartInit(pretrained, rules=[ws.keep(PRETRAINED)]),
+        session_init=ws.SmartInit(pretrained, rules=[ws.keep(*PRETRAINED)]),
         callbacks=[ws.ModelSaver(every_steps=20), ws.JSONWriter()],
         max_epoch=8,
     )

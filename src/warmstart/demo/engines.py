@@ -40,7 +40,7 @@ ENGINES = {
         name="tf",
         package="tensorflow",
         scripts=(
-            "mnist.py", "mnist_ext.py", "predict.py", "diff.sh", "batch_norm.py", "adamw.py",
+            "mnist.py", "mnist_ext.py", "predict.py", "diff.sh", "batch_norm.py",
             "from_torch.py",
         ),
         bias="mnist/hidden/bias",

@@ -26,6 +26,10 @@ PROGRAMS = {
 MAX_LINES = 14
 
 
+class StoryEnds(Exception):
+    """What the rest of the story rests on did not hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """A command that has ended; a negative code is the signal that killed it."""
@@ -57,7 +61,8 @@ class Telling:
         """Show *command*, run it (or *run* in its place) in the folder and show what it prints."""
         self.say(f"  $ {command}")
         done = ended(self.start(run or command))
-        self.say(shown(done.output))
+        if done.output:
+            self.say(shown(done.output))
         return done
 
     def start(self, command: str) -> "subprocess.Popen[str]":
@@ -76,6 +81,12 @@ class Telling:
         """Print whether *claim* holds, and remember."""
         (self.proved if holds else self.failed).append(claim)
         self.say(f"  {'proved' if holds else 'FAILED'}: {claim}")
+
+    def require(self, claim: str, holds: bool) -> None:
+        """Prove a claim that the rest of the story rests on: without it the story ends."""
+        self.prove(claim, holds)
+        if not holds:
+            raise StoryEnds(claim)
 
     @property
     def seconds(self) -> float:
