@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...binary.atomic import replacing
 from ...binary.stream import Stream
+from ...errors import CannotHold
 from ...source import Source
 from ...spec import TensorSpec
 from ..arrays import bytes_of, encodable, note_faults, refuse_unheld, values_to_write
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 #: dtype -> (rank among the data, code, bits an element takes)
 HELD = {dtype: (i, code, bits) for i, (code, (dtype, bits)) in enumerate(CODES.items())}
-ADVICE = "An .npz or a TensorFlow bundle holds them."
+ADVICE = "An .npz or a TensorFlow bundle may hold them."
 
 
 def save_source(source: Source, path: Path) -> None:
@@ -27,11 +28,10 @@ def save_source(source: Source, path: Path) -> None:
     refuse_unheld("safetensors", faults_of(source), ADVICE)
     specs = sorted(source.specs.values(), key=lambda s: (-HELD[s.dtype][0], s.name))
     header = encoded_header(specs, metadata_of(source))
-    refuse_unheld(
-        "safetensors",
-        {METADATA: f"the header takes {len(header)} bytes"} if len(header) > MAX_HEADER else {},
-        f"A header has at most {MAX_HEADER}.",
-    )
+    if len(header) - 8 > MAX_HEADER:
+        raise CannotHold(
+            f"the names and metadata take {len(header) - 8} bytes; safetensors holds {MAX_HEADER}"
+        )
     with replacing(path) as file:
         stream = Stream(file, expected=len(header) + sum(map(packed_nbytes, specs)))
         stream.write(header)
