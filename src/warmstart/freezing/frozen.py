@@ -134,5 +134,5 @@ def hash_of(array: "np.ndarray") -> str:
     if array.dtype == object:
         digest.update(repr(array.tolist()).encode())
     else:
-        digest.update(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

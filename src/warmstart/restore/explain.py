@@ -78,7 +78,10 @@ def ignored_text(plan: Plan) -> str:
     ignored = [m for m in plan.misfits if not m.fatal]
     if not ignored:
         return ""
-    head = f"{counted(len(ignored), 'tensor')} do not fit and were ignored (ignore_mismatch=True):"
+    head = (
+        f"{counted(len(ignored), 'variable')} left out since the shapes differ "
+        "(ignore_mismatch=True):"
+    )
     return "\n".join([head, *shortened(misfit_rows(ignored, plan))])
 
 

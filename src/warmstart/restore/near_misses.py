@@ -67,8 +67,9 @@ def by_spelling(name: str, others: Iterable[str]) -> str | None:
 
 
 def plain_words(name: str) -> Words:
-    """Return the words of *name*, those for one thing made equal."""
-    return tuple(SYNONYMS.get(word, word) for word in words(name))
+    """Return the words of *name*, the last two of them in one framework's words."""
+    own = words(name)
+    return own[:-2] + tuple(SYNONYMS.get(word, word) for word in own[-2:])
 
 
 def shorter_ends(own: Words) -> list[Words]:

@@ -1,0 +1,96 @@
+"""A session on a dictionary of arrays, to test restoring and freezing without a framework."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..sessions.base import Freezing, Session
+from ..source import no_such_tensor
+from ..spec import TensorSpec
+
+
+class MemorySession(Session):
+    """Variables by spec; each has no value until it is assigned or initialized (to minus one)."""
+
+    engine = "memory"
+
+    def __init__(
+        self,
+        specs: Iterable[TensorSpec],
+        aliases: Mapping[str, str] | None = None,
+        slots_to_come: Collection[str] = (),
+    ) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        self._aliases = dict(aliases or {})
+        self.slots_to_come = set(slots_to_come)
+        self.arrays: dict[str, np.ndarray] = {}
+        self.held: set[str] = set()  # frozen
+        self.order: list[str] = []  # names in the order they were assigned
+
+    @property
+    def anchor(self) -> Any:
+        return self
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._specs
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._aliases
+
+    def read(self, name: str) -> np.ndarray:
+        own = self._aliases.get(name, name)
+        if own not in self._specs:
+            raise no_such_tensor(name, self._specs)
+        if own not in self.arrays:
+            raise CheckpointError(f"{name!r} has no value yet")
+        return self.arrays[own]
+
+    def creatable(self, specs: Mapping[str, TensorSpec]) -> Mapping[str, TensorSpec]:
+        made = {n: s for n, s in specs.items() if n in self.slots_to_come}
+        return {n: TensorSpec(n, "float32", s.shape, "slot") for n, s in made.items()}
+
+    def _assign(self, values: Iterable[tuple[str, np.ndarray]]) -> None:
+        for name, array in values:
+            self.order.append(name)
+            if name in self.slots_to_come:
+                self._specs[name] = TensorSpec(name, "float32", array.shape, "slot")
+            if name not in self._specs:
+                raise no_such_tensor(name, self._specs)
+            self.arrays[name] = np.array(array)
+
+    def initialize(self, names: Collection[str]) -> list[str]:
+        new = [name for name in names if name not in self.arrays]
+        for name in new:
+            spec = self._specs[name]
+            self.arrays[name] = np.full(spec.shape, -1, spec.numpy_dtype)
+        return new
+
+    def freeze(self, names: Collection[str], *, train_statistics: bool = False) -> Freezing:
+        return MemoryFreezing(tuple(names), self.held)
+
+    def train(self, steps: int) -> None:
+        """Add one to every trainable variable that is not frozen, *steps* times."""
+        for name, spec in self._specs.items():
+            if spec.role == "trainable" and name not in self.held:
+                self.arrays[name] = self.arrays[name] + np.ones((), spec.numpy_dtype) * steps
+
+    def predictor(
+        self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
+    ) -> Callable[..., list[np.ndarray]]:
+        return lambda *inputs: list(inputs)
+
+
+class MemoryFreezing:
+    """The names that `MemorySession.train` leaves alone."""
+
+    def __init__(self, names: tuple[str, ...], held: set[str]) -> None:
+        self.names = names
+        self._held = held
+        held.update(names)
+
+    def thaw(self) -> None:
+        self._held.difference_update(self.names)

@@ -1,0 +1,111 @@
+"""Freezing by name, the proof, and thawing, without an engine."""
+
+import numpy as np
+import pytest
+
+import warmstart as ws
+from warmstart.errors import FreezeError
+from warmstart.freezing.frozen import hash_of
+from warmstart.spec import TensorSpec
+from warmstart.testing.memory import MemorySession
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        ("enc/*", ("enc/w", "enc/b")),
+        ("re:enc/[b]", ("enc/b",)),
+        (["scalar", "enc/w"], ("enc/w", "scalar")),
+        ("head", ("emb",)),
+        ("*", ("enc/w", "enc/b", "emb", "scalar")),
+    ],
+)
+def test_patterns_choose_variables_and_no_slots(patterns, names, session):
+    assert ws.freeze(session, patterns).names == names
+
+
+def test_patterns_that_match_nothing_are_all_named(session):
+    with pytest.raises(FreezeError) as caught:
+        ws.freeze(session, ["enc/*", "encoder/w", "enc/w/m", "re:x+"])
+    assert str(caught.value).splitlines() == [
+        "of 5 variables none matches:",
+        "  encoder/w    near it: enc/w",
+        "  enc/w/m    near it: enc/w, enc/b",
+        "  re:x+",
+    ]
+    assert session.held == set()
+
+
+def test_no_pattern_is_refused(session):
+    with pytest.raises(FreezeError, match="of 5 variables none matches"):
+        ws.freeze(session, [])
+
+
+def test_what_is_frozen_stays_and_the_rest_moves(session):
+    frozen = ws.freeze(session, "enc/*")
+    session.train(3)
+    assert set(frozen.verify()) == {"enc/w", "enc/b"}
+    assert session.arrays["emb"].tolist() == [2, 2]
+
+
+def test_all_that_moved_is_named(session):
+    frozen = ws.freeze(session, "*")
+    session.arrays["enc/w"][0, 0] += 1
+    session.arrays["scalar"] = np.float64(-0.0)
+    with pytest.raises(FreezeError, match=r"2 of 4 frozen variables moved: 'enc/w', 'scalar'; som"):
+        frozen.verify()
+
+
+def test_a_value_set_on_purpose_is_the_one_to_be_kept(session):
+    frozen = ws.freeze(session, "emb")
+    ws.DictRestore({"head": np.array([7, 8.0])}).init(session)
+    frozen.verify()
+    session.assign([("emb", np.array([1, 2], np.float32))])
+    frozen.verify()
+
+
+def test_a_variable_without_a_value_cannot_be_proved():
+    session = MemorySession([TensorSpec("w", "float32", (2,), "trainable")])
+    frozen = ws.freeze(session, "w")
+    with pytest.raises(FreezeError, match="'w' had no value when frozen, so there is nothing to c"):
+        frozen.verify()
+
+
+def test_an_initial_value_given_later_is_the_one_to_be_kept():
+    session = MemorySession([TensorSpec("w", "float32", (2,), "trainable")])
+    frozen = ws.freeze(session, "w")
+    ws.SmartInit(None).init(session)
+    assert set(frozen.verify()) == {"w"}
+
+
+def test_thawed_variables_move_again(session):
+    frozen = ws.freeze(session, "emb")
+    frozen.thaw()
+    frozen.thaw()  # once more does nothing
+    session.train(1)
+    assert session.arrays["emb"].tolist() == [0, 0]
+    with pytest.raises(FreezeError, match="these variables were thawed"):
+        frozen.verify()
+
+
+def test_as_a_context_it_thaws_at_the_end(session):
+    with ws.freeze(session, "emb") as frozen:
+        session.train(1)
+        frozen.verify()
+    session.train(1)
+    assert session.arrays["emb"].tolist() == [0, 0]
+
+
+def test_a_hash_knows_the_dtype_the_shape_and_every_bit():
+    arrays = [
+        np.zeros(4, np.float32),
+        np.zeros((2, 2), np.float32),
+        np.zeros(4, np.int32),
+        -np.zeros(4, np.float32),
+        np.zeros(0, np.float32),
+        np.zeros((), np.float32),
+        np.array([b"a", b"b"], object),
+        np.array([b"ab", b""], object),
+    ]
+    assert len({hash_of(array) for array in arrays}) == len(arrays)
+    assert hash_of(np.ones((3, 2))[::-1].T) == hash_of(np.ones((2, 3)))
