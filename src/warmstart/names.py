@@ -64,6 +64,15 @@ def parent(name: str, separator: str = "/") -> str:
     return name.rpartition(separator)[0]
 
 
+def last(name: str, separator: str = "/") -> str:
+    """Return the part of a name after its scope.
+
+    >>> last("fc/kernel"), last("fc.weight", "."), last("w")
+    ('kernel', 'weight', 'w')
+    """
+    return name.rpartition(separator)[2]
+
+
 def matcher(pattern: Pattern) -> Callable[[str], bool]:
     """Return the test that *pattern* stands for.
 

@@ -1,7 +1,6 @@
 """Inference: tensors of a graph by name, and a function that feeds some and fetches others."""
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...errors import NoSuchTensor
+from ...names import near, without_output
 from .walk import ancestors
 
 
@@ -67,6 +67,6 @@ def find(graph: Any, name: str) -> Any | None:
 def not_in_graph(graph: Any, name: str) -> str:
     """Return what to say about a *name* that no tensor of *graph* has."""
     known = (op.name for op in islice(graph.get_operations(), 20_000) if op.outputs)
-    near = get_close_matches(name.partition(":")[0], known, n=3)
-    hint = f"; near it: {', '.join(map(repr, near))}" if near else ""
+    found = near(without_output(name), known)
+    hint = f"; near it: {', '.join(map(repr, found))}" if found else ""
     return f"there is no tensor {name!r} in the graph{hint}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...names import parent
+from ...names import last, parent
 from .variables import Variable
 from .walk import VARIABLES, is_apply
 
@@ -98,8 +98,8 @@ def slots_of(optimizer: Any, graph: Any) -> set[str]:
 
 def named_like_slot(name: str, variables: Mapping[str, Variable]) -> bool:
     """Return whether *name* is one that TensorFlow's optimizers give to their state."""
-    owner, last = parent(name), name.rpartition("/")[2]
-    return (last in SLOT_NAMES and owner in variables) or last.startswith(POWERS)
+    own = last(name)
+    return (own in SLOT_NAMES and parent(name) in variables) or own.startswith(POWERS)
 
 
 def counters(graph: Any, variables: Mapping[str, Variable]) -> set[str]:
@@ -116,7 +116,7 @@ def counters(graph: Any, variables: Mapping[str, Variable]) -> set[str]:
         for op in graph.get_operations()
         if op.type in ("AssignAdd", "AssignAddVariableOp")
     }
-    named = {name for name in integers if name.rpartition("/")[2] == "global_step"}
+    named = {name for name in integers if last(name) == "global_step"}
     return declared | named | (integers & counted)
 
 
@@ -135,5 +135,5 @@ def is_generator(part: Any) -> bool:
     """Return whether *part* is the state of a tf.random.Generator, used or not."""
     handle = part.variable.op
     users = {c.type for tensor in handle.outputs for c in tensor.consumers()}
-    unused = part.op_name.rpartition("/")[2].partition("_")[0] == "StateVar"
+    unused = last(part.op_name).startswith("StateVar")
     return unused or any(user.startswith(GENERATORS) for user in users)
