@@ -47,7 +47,7 @@ def freeze_variables(stop_gradient: bool = True, skip_collection: bool = False) 
         if skip_collection and id(parameter) not in parameters:
             parameter.requires_grad = False  # the method of that name refuses lazy parameters
         if stop_gradient and id(module) not in modules:
-            stop_gradient_of(module, name)
+            stop_gradient_of(module, name, lazy=is_lazy(parameter))
 
     def given_module(module: nn.Module, name: str, child: nn.Module | None) -> None:
         if stop_gradient and threading.get_ident() == thread and id(module) not in modules:
@@ -64,10 +64,14 @@ def existing(kind: type) -> dict[int, Any]:
     return {id(each): each for each in gc.get_objects() if issubclass(type(each), kind)}
 
 
-def stop_gradient_of(module: nn.Module, name: str) -> None:
+def stop_gradient_of(module: nn.Module, name: str, *, lazy: bool) -> None:
     """Let *module* run on its parameter *name* detached from now on."""
     watch(module)
     module.__dict__[STOPPED] |= {name}  # around nn.Module, which looks at every attribute set
+    if lazy:  # behind the hook that gives it its shape
+        before = module._forward_pre_hooks
+        own = next(key for key, hook in before.items() if hook is detach)
+        before.move_to_end(own)  # type: ignore[attr-defined]
 
 
 def watch(module: nn.Module) -> None:
