@@ -4,6 +4,7 @@ A name is looked up in one block of the table; only a listing decodes all of it.
 """
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, ValuesView
 from functools import cached_property
 
@@ -56,10 +57,10 @@ class Index:
         """
         names: list[str] = []
         messages: list[bytes] = []
-        for items in self._table.blocks():
-            shown = [(key, message) for key, message in items if key and key[0]]
-            names += map(decoded, [key for key, _ in shown])
-            messages += [message for _, message in shown]
+        for keys, values in self._table.blocks():
+            first = bisect_left(keys, b"\1")  # before it: the header and slices
+            names += decoded(keys[first:])
+            messages += values[first:]
         opaque = [n for n, m in zip(names, messages, strict=True) if m[:2] in OPAQUE_HEADS]
         if opaque:
             LOG.warning(
@@ -68,7 +69,7 @@ class Index:
                 ", ".join(opaque),
             )
         out = {*hidden, *opaque}
-        if out:
+        if not out.isdisjoint(names):
             kept = [(n, m) for n, m in zip(names, messages, strict=True) if n not in out]
             names, messages = [n for n, _ in kept], [m for _, m in kept]
         return names, messages
@@ -89,12 +90,12 @@ def is_hidden(key: bytes) -> bool:
     return not key or key[0] == 0
 
 
-def decoded(key: bytes) -> str:
-    """Return the name that *key* is."""
+def decoded(keys: list[bytes]) -> list[str]:
+    """Return the names that *keys* are."""
     try:
-        return key.decode()
+        return [key.decode() for key in keys]
     except UnicodeDecodeError as error:
-        raise CorruptCheckpoint(f"the name {key[:60]!r} is not UTF-8 text") from error
+        raise CorruptCheckpoint(f"the name {error.object[:60]!r} is not UTF-8 text") from error
 
 
 class Specs(Mapping[str, TensorSpec]):

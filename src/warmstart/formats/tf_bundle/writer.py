@@ -10,6 +10,7 @@ from then on nothing of it is needed.  TensorFlow opens only the data files that
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -18,16 +19,17 @@ from typing import TYPE_CHECKING
 
 from ...binary.atomic import replacing, write_fully
 from ...binary.checksum import mask
-from ...binary.stream import Stream
+from ...binary.stream import LARGE, Stream
 from ...binary.table import write_table
-from ...errors import CannotHold, SaveError
-from ...names import without_output
+from ...errors import SaveError
 from ...source import Source
-from ...spec import MAX_RANK, NUMPY_NAMES, TensorSpec, dtype_name
+from ...spec import NUMPY_NAMES, TensorSpec, checked_nbytes, dtype_name
 from .. import notes
+from .held import check, keys_of, strings_in, under_keys
 from .index import NOTE
+from .ledger import Ledger
 from .paths import data_files, data_of, index_of
-from .protos import NUMBERS, Entry, Header, encode_entry, encode_header
+from .protos import Entry, Header, encode_entry, encode_header
 from .strings import encode_strings
 
 if TYPE_CHECKING:
@@ -40,9 +42,8 @@ LOG = logging.getLogger("warmstart")
 
 def save_bundle(source: Source, prefix: Path) -> None:
     """Write *source* as the bundle *prefix*; see `Format.save_source`."""
-    specs = dict(source.specs)
-    keys = keys_of([*specs, *source.aliases])
-    check(source, specs, keys)
+    keys = keys_of([*source.specs, *source.aliases])
+    check(source, keys)
     note = notes.encode(under_keys(notes.notes_of(source), keys))
     prefix = Path(os.path.realpath(prefix.parent)) / prefix.name
     old = data_files(prefix)
@@ -50,74 +51,12 @@ def save_bundle(source: Source, prefix: Path) -> None:
     data, index = data_of(prefix, 0, shards), index_of(prefix)
     with removed_unless_committed(data, index):
         with replacing(data, follow_link=False) as file:
-            entries = write_tensors(source, specs, keys, note, file)
+            entries = write_tensors(source, keys, note, file)
         for alias, kept in source.aliases.items():
             entries[keys[alias]] = entries[keys[kept]]
         with replacing(index, follow_link=False) as file:
             write_fully(file, encoded_index(entries, shards))
     remove(old)
-
-
-def keys_of(names: list[str]) -> dict[str, str]:
-    """Return the key of each name: without a final `:0`, unless the shorter name is taken.
-
-    >>> keys_of(["w:0", "b", "b:0"])
-    {'w:0': 'w', 'b': 'b', 'b:0': 'b:0'}
-    """
-    taken = {"", *names}
-    shorter = {name: without_output(name) for name in names}
-    return {name: name if short in taken else short for name, short in shorter.items()}
-
-
-def check(source: Source, specs: Mapping[str, TensorSpec], keys: Mapping[str, str]) -> None:
-    """Refuse *source* when a bundle cannot hold all of it, naming every tensor concerned."""
-    faults = [f"{name!r}: {fault}" for name in keys for fault in name_faults(keys[name])]
-    for name, spec in specs.items():
-        if spec.dtype not in NUMBERS:
-            faults.append(f"{name!r}: TensorFlow has no dtype {spec.dtype}")
-        elif spec.dtype == "string":
-            faults += [f"{name!r}: {fault}" for fault in string_faults(source.read(name))]
-        if len(spec.shape) > MAX_RANK:
-            faults.append(f"{name!r}: {len(spec.shape)} dimensions, more than {MAX_RANK}")
-    for alias, kept in source.aliases.items():
-        if kept not in specs or alias in specs:
-            faults.append(f"{alias!r}: it is not another name of {kept!r}, as the source has it")
-    if faults:
-        raise CannotHold(
-            f"a TensorFlow bundle cannot hold {len(faults)} of {len(keys)} tensors\n  "
-            + "\n  ".join(faults)
-        )
-
-
-def name_faults(key: str) -> Iterator[str]:
-    """Yield what keeps *key* from being a key of a bundle."""
-    if not key:
-        yield "an empty name is the header's"
-    if key.startswith("\0"):
-        yield "a name that begins with a zero byte is that of a slice"
-    if key == NOTE:
-        yield "this name is kept for the note on roles and run state"
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        yield "the name is not valid text: it has a lone surrogate"
-
-
-def string_faults(array: "np.ndarray") -> Iterator[str]:
-    """Yield what keeps *array*, of strings, from being written."""
-    if array.dtype.kind == "O":
-        odd = {type(item).__name__ for item in array.flat if not isinstance(item, bytes | str)}
-        if odd:
-            yield f"it holds {', '.join(sorted(odd))} where bytes or text are expected"
-
-
-def under_keys(note: notes.Notes, keys: Mapping[str, str]) -> notes.Notes:
-    """Return *note* with the names that the tensors have in the file."""
-    return notes.Notes(
-        {keys[name]: role for name, role in note.roles.items()},
-        {keys[alias]: keys[kept] for alias, kept in note.aliases.items()},
-        note.metadata,
-    )
 
 
 def free_count(taken: Iterable[tuple[int, int]]) -> int:
@@ -165,59 +104,62 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def write_tensors(
-    source: Source,
-    specs: Mapping[str, TensorSpec],
-    keys: Mapping[str, str],
-    note: str | None,
-    file: FileIO,
-) -> dict[str, Entry]:
-    """Write every tensor to *file* in the order of keys; return the entries by key."""
-    expected = sum(-(-spec.nbytes // ALIGNMENT) * ALIGNMENT for spec in specs.values())
-    stream = Stream(file, expected=expected)
-    entries = {}
-    for name in sorted(specs, key=lambda name: keys[name].encode()):
-        entries[keys[name]] = write_tensor(source.read(name), specs[name], stream)
-    if note is not None:
-        entries[NOTE] = write_strings([note.encode()], (), stream)
-    stream.flush()
+    source: Source, keys: Mapping[str, str], note: str | None, file: FileIO
+) -> dict[str, bytes]:
+    """Write every tensor to *file* in the order of keys; return the encoded entries by key."""
+    specs, entries, ledger = source.specs, dict[str, bytes](), Ledger()
+    with Stream(file, expected=expected_nbytes(specs.values())) as stream:
+        for name in sorted(specs, key=keys.__getitem__):
+            spec, key, array = specs[name], keys[name], source.read(name)
+            if spec.dtype == "string":
+                entries[key] = write_strings(strings_in(array), spec.shape, stream)
+                continue
+            kind = ledger[spec.dtype, spec.shape]
+            buffer = packed(array, spec, kind.dtype)
+            stream.pad(ALIGNMENT)
+            kind.add(key, stream.position, stream.write_hashed(buffer, kind.nbytes))
+        if note is not None:
+            entries[NOTE] = write_strings([note.encode()], (), stream)
+    for kind in ledger.values():
+        entries |= kind.encoded()
     return entries
 
 
-def write_tensor(array: "np.ndarray", spec: TensorSpec, stream: Stream) -> Entry:
-    """Write *array*, which should be as *spec* says, and return its entry."""
+def write_strings(strings: list[bytes], shape: tuple[int, ...], stream: Stream) -> bytes:
+    """Write *strings* as a tensor of *shape*; return its encoded entry."""
+    payload, crc = encode_strings(strings)
+    entry = Entry("string", shape, 0, stream.position, len(payload), mask(crc))
+    stream.write(payload)
+    return encode_entry(entry)
+
+
+def expected_nbytes(specs: Iterable[TensorSpec]) -> int:
+    """Return about how large the data file will be; strings are not known before they are read."""
+    kinds = Counter((spec.dtype, spec.shape) for spec in specs)
+    return sum(
+        count * -(-checked_nbytes(*kind) // ALIGNMENT) * ALIGNMENT for kind, count in kinds.items()
+    )
+
+
+def packed(array: "np.ndarray", spec: TensorSpec, dtype: "np.dtype") -> "np.ndarray":
+    """Return *array*, which should be as *spec* says, as a buffer of *dtype* in C order."""
     import numpy as np
 
-    if (dtype_name(array.dtype), array.shape) != (spec.dtype, spec.shape):
+    if (
+        array.dtype != dtype and dtype_name(array.dtype) != spec.dtype
+    ) or array.shape != spec.shape:
         raise SaveError(
-            f"tensor {spec.name!r} is {spec} by the source's specs, but was read as "
-            f"{array.dtype} {array.shape}"
+            f"{spec.name!r} was to be {spec}, but the values are {array.dtype} {array.shape}"
         )
-    if spec.dtype == "string":
-        return write_strings([as_bytes(item) for item in array.flat], spec.shape, stream)
-    stream.pad(ALIGNMENT)
-    offset = stream.position
-    if spec.dtype in NUMPY_NAMES:
-        array = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    crc = stream.write_hashed(flat)
-    return Entry(spec.dtype, spec.shape, 0, offset, flat.nbytes, mask(crc))
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array, dtype)
+    if array.nbytes < LARGE and spec.dtype in NUMPY_NAMES:
+        return array  # a buffer as it is, where others need a view as bytes to be one
+    return array.reshape(-1).view(np.uint8)
 
 
-def write_strings(strings: list[bytes], shape: tuple[int, ...], stream: Stream) -> Entry:
-    """Write *strings* as a tensor of *shape* and return its entry."""
-    payload, crc = encode_strings(strings)
-    offset = stream.position
-    stream.write(payload)
-    return Entry("string", shape, 0, offset, len(payload), mask(crc))
-
-
-def as_bytes(item: "bytes | str") -> bytes:
-    """Return one string as it is stored."""
-    return item if isinstance(item, bytes) else str(item).encode()
-
-
-def encoded_index(entries: Mapping[str, Entry], shards: int) -> bytes:
+def encoded_index(entries: Mapping[str, bytes], shards: int) -> bytes:
     """Return the index of a bundle of *entries* whose data file 0 of *shards* holds them all."""
     items = {b"": encode_header(Header(shards))}
-    items |= {key.encode(): encode_entry(entry) for key, entry in entries.items()}
+    items |= {key.encode(): entry for key, entry in entries.items()}
     return write_table(sorted(items.items()))
