@@ -1,0 +1,86 @@
+"""`warmstart ls`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("checkpoint")
+Run = Callable[..., Any]
+
+LISTING = """\
+NAME            DTYPE    SHAPE   ROLE       SIZE
+bn/mean         float32  (3,)    model      12
+fc/kernel       float32  (2, 3)  trainable  24
+fc/kernel/Adam  float32  (2, 3)  slot       24
+names           string   (2,)    -          -
+out/kernel = fc/kernel
+
+model: 1 tensors, 3 parameters, 12 B
+trainable: 1 tensors, 6 parameters, 24 B
+slot: 1 tensors, 6 parameters, 24 B
+no role: 1 tensors, 2 parameters, 0 B
+4 tensors, 17 parameters, 60 B
+"""
+
+
+def test_listing(warmstart: Run) -> None:
+    done = warmstart("ls", "m")
+    assert (done.code, done.out) == (0, LISTING)
+    assert done.err == "1 tensors of run state are not shown; --all shows them\n"
+
+
+def test_all(warmstart: Run) -> None:
+    done = warmstart("ls", "m", "--all")
+    assert "_RUN/random     uint32   (4,)    run        16" in done.out
+    assert "metadata run: {}" in done.out
+    assert done.err == ""
+
+
+@pytest.mark.parametrize(
+    ("order", "first"),
+    [("name", "bn/mean"), ("size", "fc/kernel "), ("shape", "names"), ("dtype", "bn/mean")],
+)
+def test_sort(order: str, first: str, warmstart: Run) -> None:
+    assert warmstart("ls", "m", "--sort", order).out.splitlines()[1].startswith(first)
+
+
+def test_patterns(warmstart: Run) -> None:
+    done = warmstart("ls", "m", "fc/*", "re:bn/m.*", "_RUN/*")
+    names = [line.partition(" ")[0] for line in done.out.splitlines()[1:5]]
+    assert names == ["_RUN/random", "bn/mean", "fc/kernel", "fc/kernel/Adam"]
+    assert done.err == ""
+
+
+def test_patterns_that_match_nothing(warmstart: Run) -> None:
+    done = warmstart("ls", "m", "fc/kernal", "bn/*", "zzz")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[:2] == [
+        "error: no tensor matches 'fc/kernal'; near it: fc/kernel, fc/kernel/Adam",
+        "no tensor matches 'zzz'",
+    ]
+
+
+def test_json(warmstart: Run) -> None:
+    value = json.loads(warmstart("ls", "m", "--json", "fc/*").out)
+    assert (value["path"], value["format"]) == ("m", "tf-bundle")
+    assert value["tensors"][0] == {
+        "name": "fc/kernel", "dtype": "float32", "shape": [2, 3], "role": "trainable", "nbytes": 24,
+    }  # fmt: skip
+    assert value["aliases"] == {"out/kernel": "fc/kernel"}
+    assert value["totals"]["roles"]["slot"]["parameters"] == 6
+
+
+def test_sizes_are_for_people_on_a_terminal(
+    warmstart: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert "fc/kernel       float32  (2, 3)  trainable  24 B" in warmstart("ls", "m").out
+
+
+def test_a_listing_of_nothing(warmstart: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
+    done = warmstart("ls", "empty.safetensors")
+    assert done.out.splitlines()[-1] == "0 tensors, 0 parameters, 0 B"

@@ -1,0 +1,76 @@
+"""One checkpoint written as another."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from warmstart import open as open_checkpoint
+from warmstart.errors import CannotHold, RuleError, SaveError
+from warmstart.files.convert import convert
+from warmstart.files.diff import diff
+from warmstart.files.variables import load_vars, save_vars
+
+
+@pytest.mark.parametrize("name", ["copy", "copy.npz", "copy.safetensors"])
+def test_all_is_kept(name: str, trained: Path, tmp_path: Path) -> None:
+    done = convert(trained, tmp_path / name)
+    assert (done.tensors, done.nbytes, done.left_out) == (5, 84, ())
+    assert diff(trained, tmp_path / name, all=True).same
+    with open_checkpoint(trained) as source, open_checkpoint(tmp_path / name) as copy:
+        assert dict(copy.specs) == dict(source.specs)
+        assert copy.aliases == source.aliases
+
+
+def test_rules_rename_and_drop(trained: Path, tmp_path: Path) -> None:
+    rules = ["drop bn/*", "rename fc/* -> dense/*"]
+    done = convert(trained, tmp_path / "copy.npz", rules=rules)
+    assert done.left_out == ("bn/mean",)
+    with open_checkpoint(tmp_path / "copy.npz") as copy:
+        names = {"dense/kernel", "dense/kernel/Adam", "global_step", "_RUN/random"}
+        assert set(copy.specs) == names
+        assert copy.aliases == {"out/kernel": "dense/kernel"}
+
+
+def test_a_tensor_outlives_its_own_name(trained: Path, tmp_path: Path) -> None:
+    convert(trained, tmp_path / "copy.npz", rules="keep out/*")
+    assert [*load_vars(tmp_path / "copy.npz")] == ["out/kernel"]
+
+
+def test_roles(trained: Path, tmp_path: Path) -> None:
+    done = convert(trained, tmp_path / "copy", roles=["trainable", "model"])
+    assert str(done) == f"wrote {tmp_path}/copy (tf-bundle): 2 tensors, 3 left out"
+    with open_checkpoint(tmp_path / "copy") as copy:
+        assert set(copy.specs) == {"fc/kernel", "bn/mean"}
+        assert copy.metadata == {"note": "kept"}
+
+
+def test_a_role_that_does_not_exist(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuleError, match="no role is called slots; the roles: trainable, model"):
+        convert(trained, tmp_path / "copy", roles="slots")
+
+
+def test_a_role_that_nothing_has(tmp_path: Path) -> None:
+    with pytest.raises(RuleError, match="no tensor has the role slot; roles there: none recorded"):
+        convert({"w": np.zeros(3)}, tmp_path / "copy", roles="slot")
+
+
+@pytest.mark.parametrize("name", ["trained", "trained.index", "trained.data-00000-of-00001"])
+def test_the_source_is_not_replaced(name: str, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(SaveError, match="is the checkpoint to read from; save under another name"):
+        convert(trained, tmp_path / name, rules="drop bn/*", format="tf-bundle")
+
+
+def test_nothing_half_done(tmp_path: Path) -> None:
+    save_vars({"w": np.zeros(3)}, tmp_path / "old.safetensors")
+    strings = {"w": np.ones(3), "s": np.array([b"a"], object)}
+    with pytest.raises(CannotHold, match="'s'"):
+        convert(strings, tmp_path / "old.safetensors")
+    assert load_vars(tmp_path / "old.safetensors")["w"].tolist() == [0, 0, 0]
+
+
+def test_one_tensor_is_read_at_a_time_and_told(trained: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    convert(trained, tmp_path / "copy", progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (84, 84)
+    assert told == sorted(told)

@@ -1,0 +1,90 @@
+"""Whether a checkpoint is sound."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from warmstart.errors import CheckpointNotFound, UnknownFormat
+from warmstart.files.variables import save_vars
+from warmstart.files.verify import Finding, verify
+
+SOUND = {"w": np.arange(6, dtype="f4"), "v": np.arange(3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "checked"),
+    [("m", "every tensor"), ("m.npz", "every member"), ("m.safetensors", "has no checksums")],
+)
+def test_sound(name: str, checked: str, tmp_path: Path) -> None:
+    save_vars(SOUND, tmp_path / name)
+    found = verify(tmp_path / name)
+    assert (found.sound, found.tensors, found.nbytes, found.notes) == (True, 2, 48, ())
+    assert checked in str(found)
+
+
+@pytest.mark.parametrize("name", ["m.data-00000-of-00001", "m.npz"])
+def test_a_flipped_byte_in_the_values(name: str, tmp_path: Path) -> None:
+    save_vars(SOUND, tmp_path / "m")
+    save_vars(SOUND, tmp_path / "m.npz")
+    data = bytearray((tmp_path / name).read_bytes())
+    data[data.index(np.arange(6, dtype="f4").tobytes()) + 5] ^= 1
+    (tmp_path / name).write_bytes(data)
+    found = verify(tmp_path / name)
+    assert [fault.name for fault in found.faults] == ["w"]
+    assert not found.sound
+    assert "UNSOUND, 1 faults" in str(found)
+
+
+def test_a_broken_structure(tmp_path: Path) -> None:
+    save_vars(SOUND, tmp_path / "m.safetensors")
+    data = (tmp_path / "m.safetensors").read_bytes()
+    (tmp_path / "m.safetensors").write_bytes(data[:-1])
+    found = verify(tmp_path / "m.safetensors")
+    assert (found.sound, found.tensors, found.faults[0].name) == (False, 0, "")
+
+
+def test_odd_values_are_notes(tmp_path: Path) -> None:
+    odd = {
+        "a": np.array([1, np.nan, np.inf], "f4"),
+        "b": np.zeros(4),
+        "c": np.full(3, 2.5),
+        "d": np.array(["same", "same"], "S"),
+    }
+    save_vars(odd, tmp_path / "m")
+    found = verify(tmp_path / "m")
+    assert found.sound
+    assert list(map(str, found.notes)) == [
+        "a: 1 NaN and 1 Inf of 3 values", "b: all zero", "c: all 2.5",
+    ]  # fmt: skip
+
+
+def test_run_state_is_checked_without_notes(trained: Path) -> None:
+    data = trained.with_name("trained.data-00000-of-00001")
+    raw = bytearray(data.read_bytes())
+    raw[raw.index(np.arange(4, dtype="u4").tobytes())] ^= 1
+    data.write_bytes(raw)
+    found = verify(trained)
+    assert [fault.name for fault in found.faults] == ["_RUN/random"]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound, match="nothing is at"):
+        verify(tmp_path / "gone")
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("minutes of a meeting")
+    with pytest.raises(UnknownFormat, match="is none of"):
+        verify(tmp_path / "notes.txt")
+
+
+def test_it_goes_into_json(trained: Path) -> None:
+    value = json.loads(json.dumps(verify(trained).to_dict()))
+    assert (value["sound"], value["format"]) == (True, "tf-bundle")
+    assert {"name": "bn/mean", "what": "all zero"} in value["notes"]
+
+
+def test_a_finding_about_the_whole() -> None:
+    assert str(Finding("", "the header is cut off")) == "the header is cut off"
