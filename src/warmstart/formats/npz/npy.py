@@ -14,6 +14,7 @@ MAX_HEADER = 10_000  # bytes; NumPy's own limit for files it does not trust
 MAX_HEAD = 12 + MAX_HEADER
 KEYS = {"descr", "fortran_order", "shape"}
 DESCR = re.compile(r"([<>|=])([a-zA-Z?])(\d*)(.*)", re.DOTALL)
+PYTHON_2_LONG = re.compile(r"(?<=\d)L(?=[,)])")  # it wrote the shape (3L,)
 
 #: kind and size -> dtype
 NUMBERS = {
@@ -54,7 +55,7 @@ class Npy:
 
 def parse_npy(head: bytes, size: int) -> Npy:
     """Return the header of an .npy of *size* bytes; *head* is its first `MAX_HEAD` bytes or all."""
-    text, begin = header_text(head)
+    text, begin = header_text(head, size)
     descr, fortran_order, shape = parse_header(text)
     dtype, itemsize = parse_descr(descr)
     checked_nbytes("uint8", shape)
@@ -66,7 +67,7 @@ def parse_npy(head: bytes, size: int) -> Npy:
     return npy
 
 
-def header_text(head: bytes) -> tuple[str, int]:
+def header_text(head: bytes, size: int) -> tuple[str, int]:
     """Return the text of the header and the offset where the values begin."""
     if not head.startswith(MAGIC) or len(head) < 12:
         raise CorruptCheckpoint(f"an .npy begins {MAGIC!r}, not {head[:12]!r}")
@@ -75,9 +76,9 @@ def header_text(head: bytes) -> tuple[str, int]:
         raise UnsupportedCheckpoint(f"the .npy is of version {version}; (1, 0) to (3, 0) are known")
     start = 10 if version == (1, 0) else 12
     n = int.from_bytes(head[8:start], "little")
-    if n > min(MAX_HEADER, len(head) - start):
+    if n > min(MAX_HEADER, size - start):
         raise CorruptCheckpoint(
-            f"the .npy header claims {n} bytes; {len(head) - start} are left, {MAX_HEADER} allowed"
+            f"the .npy header claims {n} bytes; {size - start} are left, {MAX_HEADER} allowed"
         )
     try:
         return head[start : start + n].decode(
@@ -93,7 +94,7 @@ def parse_header(text: str) -> tuple[str, bool, tuple[int, ...]]:
     try:
         if "\\" in text:  # nothing that can be read needs an escape, and Python warns of odd ones
             raise ValueError("a backslash")
-        value = ast.literal_eval(text.strip())
+        value = ast.literal_eval(PYTHON_2_LONG.sub("", text.strip()))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise CorruptCheckpoint(
             f"the .npy header is not a Python literal: {text[:80]!r}"

@@ -217,8 +217,16 @@ def strings(array: "np.ndarray") -> "np.ndarray":
 
     found = np.empty(array.shape, object)
     try:
-        items = [i if isinstance(i, bytes) else i.encode() for i in array.ravel().tolist()]
-    except ValueError as error:
+        items = array.ravel().tolist() if array.dtype.kind == "S" else list(texts_in_utf8(array))
+    except UnicodeDecodeError as error:
         raise CorruptCheckpoint(f"an array of {array.dtype.str!r} holds what is no text") from error
     found.reshape(-1)[:] = items
     return found
+
+
+def texts_in_utf8(array: "np.ndarray") -> Iterator[bytes]:
+    """Yield each item of a text array, which NumPy would make a broken `str` of without a check."""
+    width = array.dtype.itemsize
+    raw = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    for begin in range(0, len(raw), width):
+        yield raw[begin : begin + width].decode("utf-32-le").rstrip("\0").encode()

@@ -17,7 +17,7 @@ from .reading import NOTE
 if TYPE_CHECKING:
     import numpy as np
 
-ADVICE = "A TensorFlow bundle holds any of them but a name that is not Unicode text."
+ADVICE = "A TensorFlow bundle may hold them."
 
 
 def write_npz(source: Source, path: Path) -> None:
