@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,16 @@ def listing(
 
 def row(spec: TensorSpec, text: Callable[[int], str]) -> tuple[str, ...]:
     """Return what a line says of a tensor; only reading tells how long strings are."""
-    size = "-" if spec.dtype == "string" else text(spec.nbytes)
-    return spec.name, spec.dtype, shape_text(spec.shape), spec.role or "-", size
+    shape, _, nbytes = measured(spec.dtype, spec.shape)
+    size = "-" if spec.dtype == "string" else text(nbytes)
+    return spec.name, spec.dtype, shape, spec.role or "-", size
+
+
+@cache
+def measured(dtype: str, shape: tuple[int, ...]) -> tuple[str, int, int]:
+    """Return a shape as text, and its elements and bytes: few shapes serve thousands of tensors."""
+    spec = TensorSpec("", dtype, shape)
+    return shape_text(shape), spec.size, spec.nbytes
 
 
 def totals_lines(specs: Iterable[TensorSpec]) -> Iterator[str]:
@@ -101,9 +110,10 @@ def totals_of(specs: Iterable[TensorSpec]) -> dict[str, Any]:
         part = roles.setdefault(
             spec.role or "no role", {"tensors": 0, "parameters": 0, "nbytes": 0}
         )
+        _, size, nbytes = measured(spec.dtype, spec.shape)
         part["tensors"] += 1
-        part["parameters"] += spec.size
-        part["nbytes"] += spec.nbytes
+        part["parameters"] += size
+        part["nbytes"] += nbytes
     keys = ("tensors", "parameters", "nbytes")
     return {**{key: sum(part[key] for part in roles.values()) for key in keys}, "roles": roles}
 
