@@ -41,7 +41,7 @@ def first_state(optimizer: Any, group: dict[str, Any], parameter: Tensor) -> dic
             with torch.no_grad():
                 inspect.unwrap(type(optimizer).step)(twin)
         except Exception:  # the state is made before the arithmetic, which the meta device lacks
-            if stand_in not in twin.state:
+            if not twin.state.get(stand_in):
                 continue
         return dict(twin.state.get(stand_in, {}))
     return {}
