@@ -1,7 +1,7 @@
 """`warmstart ls` of 20,000 tensors into a pipe, cold process, beside `python -c "import numpy"`.
 
-Nine pairs after one that is not counted, the fastest of each; compiled bytecode is allowed to be cached, as it is where one installs.
-The target is a ratio of 1.6.
+Nine pairs after one that is not counted, the fastest of each.  Compiled bytecode may be cached, as
+it is where one installs.  The target is a ratio of 1.6.
 """
 
 import os
@@ -40,9 +40,8 @@ def main():
         environment["PYTHONPYCACHEPREFIX"] = f"{folder}/bytecode"
         save(f"{folder}/model")
         listing.append(f"{folder}/model")
-        pairs = [
-            (seconds(listing, environment), seconds(numpy, environment)) for _ in range(PAIRS + 1)
-        ]
+        commands = [listing, numpy]
+        pairs = [[seconds(c, environment) for c in commands] for _ in range(PAIRS + 1)]
     ours, numpys = (min(times) for times in zip(*pairs[1:], strict=True))
     print(f"warmstart ls of {N_TENSORS} tensors  {ours * 1000:.0f} ms")
     print(f"python -c 'import numpy'        {numpys * 1000:.0f} ms")
