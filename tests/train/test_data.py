@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -5,7 +6,57 @@ import numpy as np
 import pytest
 
 from warmstart.errors import ResumeError
+from warmstart.testing.data import DataContract
 from warmstart.train.data import Batches, endless, place_in
+
+
+class TestBatches(DataContract):
+    def make(self) -> Batches:
+        return Batches((np.arange(14.0), np.arange(28).reshape(14, 2)), 3)
+
+
+class TestBatchesInOrder(DataContract):
+    def make(self) -> Batches:
+        return Batches(np.arange(14), 3, shuffle=False, drop_last=True)
+
+
+class Loader:
+    """A loader with the names of torchdata's."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def __iter__(self) -> Iterator[int]:
+        while self._next < 5:
+            self._next += 1
+            yield self._next
+        self._next = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"next": self._next}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._next = state["next"]
+
+
+class TestLoader(DataContract):
+    def make(self) -> Loader:
+        return Loader()
+
+
+class Forgetful(Loader):
+    """A loader that loses its place."""
+
+    def load_state_dict(self, state: dict[str, int]) -> None: ...
+
+
+def test_the_contract_finds_a_loader_that_loses_its_place() -> None:
+    class Contract(DataContract):
+        def make(self) -> Loader:
+            return Forgetful()
+
+    with pytest.raises(AssertionError, match="after 1 batches"):
+        Contract().test_it_goes_on_from_every_place()
 
 
 def test_each_pass_has_every_example_once_in_another_order() -> None:
@@ -79,18 +130,6 @@ def test_a_first_pass_may_be_at_its_end() -> None:
             return iter(next(self.passes))
 
     assert next(endless(Rest())) == 1
-
-
-def test_a_place_by_torchs_names_is_found_too() -> None:
-    class Loader:
-        def state_dict(self) -> dict[str, int]:
-            return {"at": 3}
-
-        def load_state_dict(self, state: dict[str, int]) -> None: ...
-
-    place = place_in(Loader())
-    assert place is not None
-    assert place.state() == {"at": 3}
 
 
 def test_plain_iterables_have_no_place() -> None:

@@ -1,11 +1,13 @@
 """A session on a dictionary of arrays, to test restoring and freezing without a framework."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import CheckpointError
+from ..names import parent
 from ..sessions.base import Freezing, Session
 from ..source import no_such_tensor
 from ..spec import TensorSpec
@@ -73,10 +75,22 @@ class MemorySession(Session):
         return MemoryFreezing(tuple(names), self.held)
 
     def train(self, steps: int) -> None:
-        """Add one to every trainable variable that is not frozen, *steps* times."""
-        for name, spec in self._specs.items():
-            if spec.role == "trainable" and name not in self.held:
-                self.arrays[name] = self.arrays[name] + np.ones((), spec.numpy_dtype) * steps
+        """Count every slot up, made where it is still to come, and add it to its variable.
+
+        Trainable variables without a slot go up by one; what is frozen stays, with its slots.
+        """
+        for _ in range(steps):
+            for name in self.slots_to_come - self._specs.keys():
+                self._specs[name] = replace(self._specs[parent(name)], name=name, role="slot")
+                self.arrays[name] = np.zeros_like(self.arrays[parent(name)])
+            trained = {n for n, s in self._specs.items() if s.role == "trainable"} - self.held
+            moves = {name: np.ones_like(self.arrays[name]) for name in trained}
+            for name, spec in self._specs.items():
+                if spec.role == "slot" and parent(name) in moves:
+                    self.arrays[name] = self.arrays[name] + moves[parent(name)]
+                    moves[parent(name)] = self.arrays[name]
+            for name, move in moves.items():
+                self.arrays[name] = self.arrays[name] + move
 
     def predictor(
         self, input_names: Sequence[str] | None, output_names: Sequence[str] | None

@@ -1,7 +1,7 @@
 """Going on exactly where a run stopped.
 
     path = checkpoint_to_resume(folder)        # None: nothing is there, begin anew
-    state = resume(trainer, path)              # all checked first, then restored
+    resume(trainer, path)                      # all checked first, then restored
 
 Every piece that cannot be restored has a name: a variable, a callback's key, "data",
 "steps_per_epoch", an op.  They raise one ResumeError together, unless accepted by name or pattern.
@@ -74,8 +74,8 @@ def is_sound(path: Path, faults: list[str]) -> bool:
     return True
 
 
-def resume(trainer: "Trainer", path: Path) -> dict[str, Any] | None:
-    """Restore the run in the checkpoint *path*; return its state, None when it has none.
+def resume(trainer: "Trainer", path: Path) -> None:
+    """Restore the run in the checkpoint *path*.
 
     Nothing is changed when something is missing that the trainer does not accept.
     """
@@ -92,7 +92,6 @@ def resume(trainer: "Trainer", path: Path) -> dict[str, Any] | None:
             trainer.load_state(state)
     trainer.resumed_from = found
     log.info("resumed from %s at step %d", found, trainer.step)
-    return state
 
 
 def faults_of(trainer: "Trainer", state: Mapping[str, Any]) -> dict[str, str]:

@@ -104,14 +104,16 @@ class Trainer:
         self.callbacks = in_turn(with_defaults(callbacks, self.model))
         self.accept = tuple(accept)
         self._call_model("prepare")
-        state = self._initialize(session_init, resume_from)
+        self._initialize(session_init, resume_from)
+        generators = random_states(), self.session.state()
         with ExitStack() as started:
             for callback in self.callbacks:
                 callback.start(self)
                 started.callback(callback.stop, self)
             batches = endless(data)
-            if state is not None:
-                self._set_random_states(state)
+            if self.resumed_from is not None:
+                # Starting may have used them, as it did before the first step of the whole run.
+                self._set_generators(*generators)
             self._run(batches)
             self.finished = True
 
@@ -134,16 +136,14 @@ class Trainer:
         self.resumed_from = None
         self._metrics = EpochMetrics()
 
-    def _initialize(
-        self, session_init: Any, resume_from: str | Path | None
-    ) -> dict[str, Any] | None:
-        """Give the variables their values; return the state of a resumed run."""
+    def _initialize(self, session_init: Any, resume_from: str | Path | None) -> None:
+        """Give the variables their values, and a resumed run all that it had."""
         if resume_from is not None:
-            return resume(self, Path(resume_from).expanduser())
+            resume(self, Path(resume_from).expanduser())
+            return
         SmartInit(session_init).init(self.session)
         if any(callback.turn >= BEST for callback in self.callbacks):
             warn_unresumable(self)
-        return None
 
     def _run(self, batches: Iterator[Any]) -> None:
         while self.epoch <= self.max_epoch and not self.stopping:
@@ -204,16 +204,15 @@ class Trainer:
         for callback in self.callbacks:
             if callback.key in state["callbacks"]:
                 callback.load_state(state["callbacks"][callback.key])
-        self._set_random_states(state)
+        self._set_generators(state["random"], state["session"])
 
     def _model_state(self) -> dict[str, Any]:
         function: Callable[[], dict[str, Any]] | None = getattr(self.model, "state", None)
         return function() if function is not None else {}
 
-    def _set_random_states(self, state: Mapping[str, Any]) -> None:
-        """Set every generator; done again once all has started, which may have used them."""
-        set_random_states(state["random"])
-        self.session.load_state(state["session"])
+    def _set_generators(self, python: Mapping[str, Any], session: Mapping[str, Any]) -> None:
+        set_random_states(python)
+        self.session.load_state(session)
 
     def _call_model(self, method: str) -> None:
         """Call a method that a model may have."""

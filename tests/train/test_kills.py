@@ -1,0 +1,56 @@
+"""Runs on the real engines, killed for real and started again by the same command."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import warmstart as ws
+
+STEPS = 21  # of a whole run, 7 an epoch
+PROGRAMS = {engine: Path(__file__).with_name(f"run_{engine}.py") for engine in ("torch", "tf")}
+
+
+def run(engine: str, folder: Path, kill_at: int = 0) -> int:
+    """Run the program of *engine* and return how it ended."""
+    command = [sys.executable, str(PROGRAMS[engine]), str(folder), str(kill_at)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+    return done.returncode
+
+
+def everything_in(checkpoint: Path) -> dict[str, bytes]:
+    """Return variables, slots and run state, to the last bit."""
+    with ws.open(checkpoint) as source:
+        tensors = {name: source.read(name).tobytes() for name in source.specs}
+        return {**tensors, "run": source.metadata["run"].encode()}
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was never killed, called after its engine."""
+    folder = tmp_path_factory.mktemp("whole") / str(request.param)
+    assert run(request.param, folder) == 0
+    return folder
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(whole: Path, tmp_path: Path) -> None:
+    kills = sorted(random.Random(0).sample(range(1, STEPS), 3))
+    folder = tmp_path / whole.name
+    for step in kills:
+        assert run(whole.name, folder, step) == -signal.SIGKILL
+    assert run(whole.name, folder) == 0
+    for name in (f"model-{STEPS}", "min-loss"):
+        assert everything_in(folder / name) == everything_in(whole / name)
+    assert (folder / "stats.jsonl").read_bytes() == (whole / "stats.jsonl").read_bytes()
+    assert names_in(folder) == names_in(whole)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the files that are there; one written over its elder has other data files each time."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("min-"))
