@@ -35,6 +35,7 @@ class Mnist(nn.Module):
 
 
 def main(folder):
+    torch.set_num_threads(1)  # faster for a network this small
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(1)
     ws.logger.set_logger_dir(folder)
