@@ -12,7 +12,10 @@ from functools import lru_cache, reduce
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Anything with the buffer protocol.
 Buffer = Any
@@ -58,6 +61,12 @@ def mask(crc: int) -> int:
     '0xc78ab0e5'
     """
     return (((crc >> 15) | (crc << 17)) + MASK) & WORD
+
+
+def masked(crcs: "np.ndarray") -> "np.ndarray":
+    """Return an array of checksums, uint32, as files hold them."""
+    summed: np.ndarray = (crcs >> 15 | crcs << 17) + crcs.dtype.type(MASK)
+    return summed
 
 
 def threads() -> int:

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .atomic import write_fully
-from .checksum import Buffer, crc32c, crc32c_of
+from .checksum import Buffer, crc32c_of
 
 #: Buffers at least this large are written on their own, smaller ones gathered.
 LARGE = 1 << 20
@@ -29,6 +29,7 @@ LARGE = 1 << 20
 WRITEBACK = 16 << 20
 #: Buffers in one gathered write; the system allows 1024.
 GATHERED = 1000
+GATHERED_BYTES = 4 << 20
 
 ZEROS = bytes(4096)
 
@@ -74,23 +75,27 @@ class Stream:
 
     def write(self, data: Buffer) -> None:
         """Append *data*, which must not change before the next `flush`."""
-        nbytes = len(data) if isinstance(data, bytes) else memoryview(data).nbytes
+        nbytes = memoryview(data).nbytes
         if nbytes >= LARGE:
             self._start_large(data, nbytes)
             self._wait()
-        else:
-            self._gather(data, nbytes)
+        elif nbytes:
+            self.write_gathered([data], nbytes)
 
-    def write_hashed(self, data: Buffer, nbytes: int) -> int:
-        """Append *data*, of *nbytes*, and return its CRC-32C; both at once when it is large.
+    def write_gathered(self, small: list[Buffer], nbytes: int) -> None:
+        """Append *small* buffers, at most GATHERED, of *nbytes* in all; see `write`."""
+        if len(self._gathered) + len(small) > GATHERED:
+            self._start_gathered()
+        self._gathered += small
+        self._gathered_bytes += nbytes
+        self.position += nbytes
+        if self._gathered_bytes >= GATHERED_BYTES:
+            self._start_gathered()
 
-        It must not change before the next `flush`.
-        """
-        if nbytes < LARGE:
-            self._gather(data, nbytes)
-            return crc32c(data)
-        self._start_large(data, nbytes)
-        crc = crc32c_of(data)
+    def write_hashed(self, large: Buffer, nbytes: int) -> int:
+        """Append a *large* buffer, of *nbytes*, and return its CRC-32C, reckoned meanwhile."""
+        self._start_large(large, nbytes)
+        crc = crc32c_of(large)
         self._wait()
         return crc
 
@@ -98,22 +103,13 @@ class Stream:
         """Append zeros until the position is a multiple of *alignment*, at most 4096."""
         missing = -self.position % alignment
         if missing:
-            self._gather(ZEROS[:missing], missing)
+            self.write_gathered([ZEROS[:missing]], missing)
 
     def flush(self) -> None:
         """Hand everything to the system; the buffers passed before are free again."""
         self._start_gathered()
         self._wait()
         self._start_disk(self.position)
-
-    def _gather(self, data: Buffer, nbytes: int) -> None:
-        if not nbytes:
-            return
-        self.position += nbytes
-        self._gathered.append(data)
-        self._gathered_bytes += nbytes
-        if self._gathered_bytes >= LARGE or len(self._gathered) >= GATHERED:
-            self._start_gathered()
 
     def _start_gathered(self) -> None:
         if self._gathered:

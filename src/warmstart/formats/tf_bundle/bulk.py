@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...binary.checksum import MASK, crc32c
+from ...binary.checksum import crc32c, masked
 from ...binary.mapped import Mapped
 from ...binary.wire import read_varint
 from ...spec import checked_nbytes, numpy_dtype
@@ -159,4 +159,4 @@ def masked_crcs(mapped: Mapped, offsets: np.ndarray, size: int) -> np.ndarray:
     """Return the masked checksum of *size* bytes from each offset."""
     view = memoryview(mapped)
     crc = np.array([crc32c(view[at : at + size]) for at in offsets.tolist()], np.uint32)
-    return (crc >> 15 | crc << 17) + np.uint32(MASK)
+    return masked(crc)

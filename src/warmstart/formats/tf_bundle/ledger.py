@@ -4,16 +4,21 @@ Tensors of one kind, the same dtype and shape, have entries that differ only in 
 of them are encoded as the rows of a matrix, just as `bulk` decodes them.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...binary.checksum import mask
+from ...binary.checksum import crc32c, mask, masked
+from ...binary.stream import GATHERED, GATHERED_BYTES, LARGE, ZEROS, Stream
 from ...binary.wire import number_field
-from ...spec import NUMPY_NAMES, checked_nbytes, numpy_dtype
+from ...errors import SaveError
+from ...spec import NUMPY_NAMES, TensorSpec, checked_nbytes, numpy_dtype, spec_of
 from .protos import Entry, encode_entry, encode_head
 
 if TYPE_CHECKING:
     import numpy as np
 
+#: Every tensor begins at a multiple of this many bytes.
+ALIGNMENT = 64
 #: Fewer entries of a kind than this are encoded as fast one by one.
 MANY = 16
 
@@ -23,18 +28,44 @@ class Kind:
 
     def __init__(self, dtype: str, shape: tuple[int, ...]) -> None:
         native = numpy_dtype(dtype)
-        self.dtype = native.newbyteorder("<") if dtype in NUMPY_NAMES else native
         self.nbytes = checked_nbytes(dtype, shape)
-        self._what = dtype, shape
+        self._spec = TensorSpec("", dtype, shape)
+        self._dtype = native.newbyteorder("<") if dtype in NUMPY_NAMES else native
+        #: How many are read and written together; more than one only of small ones.
+        self.batch = max(1, min(GATHERED // 2, GATHERED_BYTES // 2 // max(1, self.nbytes)))
+        self._is_buffer = dtype in NUMPY_NAMES and self.nbytes < LARGE
         self._keys: list[str] = []
         self._offsets: list[int] = []
-        self._crcs: list[int] = []  # masked
+        self._crcs: list[int] = []
 
-    def add(self, key: str, offset: int, crc: int) -> None:
-        """Note that the tensor *key* lies at *offset*; *crc* is its checksum, not yet masked."""
-        self._keys.append(key)
-        self._offsets.append(offset)
-        self._crcs.append(mask(crc))
+    def packed(self, name: str, array: "np.ndarray") -> "np.ndarray":
+        """Return *array*, the values of the tensor *name*, as a buffer in the file's order."""
+        import numpy as np
+
+        if array.shape != self._spec.shape or array.dtype != self._dtype:
+            found = spec_of(name, array)
+            if (found.dtype, found.shape) != (self._spec.dtype, self._spec.shape):
+                raise SaveError(f"{name!r} was to be {self._spec}, but the values are {found}")
+        if array.dtype != self._dtype or not array.flags.c_contiguous:
+            array = np.ascontiguousarray(array, self._dtype)
+        # Small arrays of NumPy's own types are buffers as they are; the view costs as much again.
+        return array if self._is_buffer else array.reshape(-1).view(np.uint8)
+
+    def write(self, keys: Sequence[str], buffers: "list[np.ndarray]", stream: Stream) -> None:
+        """Write the tensors *keys*, small ones together, each at a multiple of ALIGNMENT."""
+        gap = -self.nbytes % ALIGNMENT
+        stream.pad(ALIGNMENT)
+        first, stride = stream.position, self.nbytes + gap
+        self._keys += keys
+        self._offsets += (first + number * stride for number in range(len(keys)))
+        if self.nbytes >= LARGE:
+            for buffer in buffers:
+                self._crcs.append(stream.write_hashed(buffer, self.nbytes))
+                stream.pad(ALIGNMENT)
+        else:
+            self._crcs += map(crc32c, buffers)
+            padded = [part for b in buffers for part in (b, ZEROS[:gap])] if gap else buffers
+            stream.write_gathered(padded, stride * len(keys))
 
     def encoded(self) -> dict[str, bytes]:
         """Return the entries by key."""
@@ -42,7 +73,9 @@ class Kind:
             messages = self._encoded_together()
         else:
             messages = [
-                encode_entry(Entry(*self._what, 0, offset, self.nbytes, crc))
+                encode_entry(
+                    Entry(self._spec.dtype, self._spec.shape, 0, offset, self.nbytes, mask(crc))
+                )
                 for offset, crc in zip(self._offsets, self._crcs, strict=True)
             ]
         return dict(zip(self._keys, messages, strict=True))
@@ -51,7 +84,7 @@ class Kind:
         """Return the entries; those whose offset takes equally many bytes make one matrix."""
         import numpy as np
 
-        offsets, crcs = np.array(self._offsets, np.int64), np.array(self._crcs, "<u4")
+        offsets, crcs = np.array(self._offsets, np.int64), masked(np.array(self._crcs, np.uint32))
         widths = sum((offsets >> 7 * n > 0).astype(np.int64) for n in range(9))
         messages = [b""] * len(offsets)
         for width in np.unique(widths).tolist():
@@ -66,7 +99,7 @@ class Kind:
         """Return the entries of tensors at *offsets*, which take *width* bytes as varints."""
         import numpy as np
 
-        begin = encode_head(*self._what) + (b"\x20" if width else b"")
+        begin = encode_head(self._spec.dtype, self._spec.shape) + (b"\x20" if width else b"")
         end = number_field(5, self.nbytes) + b"\x35"
         matrix = np.empty((len(offsets), len(begin) + width + len(end) + 4), np.uint8)
         matrix[:, : len(begin)] = np.frombuffer(begin, np.uint8)
@@ -74,7 +107,7 @@ class Kind:
             more = 0x80 if byte < width - 1 else 0
             matrix[:, len(begin) + byte] = offsets >> 7 * byte & 0x7F | more
         matrix[:, len(begin) + width : -4] = np.frombuffer(end, np.uint8)
-        matrix[:, -4:] = crcs.view(np.uint8).reshape(-1, 4)
+        matrix[:, -4:] = crcs.astype("<u4").view(np.uint8).reshape(-1, 4)
         return matrix
 
 

@@ -11,31 +11,25 @@ from then on nothing of it is needed.  TensorFlow opens only the data files that
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...binary.atomic import replacing, write_fully
 from ...binary.checksum import mask
-from ...binary.stream import LARGE, Stream
+from ...binary.stream import Stream
 from ...binary.table import write_table
-from ...errors import SaveError
 from ...source import Source
-from ...spec import NUMPY_NAMES, TensorSpec, checked_nbytes, dtype_name
+from ...spec import TensorSpec, checked_nbytes
 from .. import notes
 from .held import check, keys_of, strings_in, under_keys
 from .index import NOTE
-from .ledger import Ledger
+from .ledger import ALIGNMENT, Kind, Ledger
 from .paths import data_files, data_of, index_of
 from .protos import Entry, Header, encode_entry, encode_header
 from .strings import encode_strings
-
-if TYPE_CHECKING:
-    import numpy as np
-
-ALIGNMENT = 64
 
 LOG = logging.getLogger("warmstart")
 
@@ -108,21 +102,30 @@ def write_tensors(
 ) -> dict[str, bytes]:
     """Write every tensor to *file* in the order of keys; return the encoded entries by key."""
     specs, entries, ledger = source.specs, dict[str, bytes](), Ledger()
+    names = sorted(specs, key=keys.__getitem__)
     with Stream(file, expected=expected_nbytes(specs.values())) as stream:
-        for name in sorted(specs, key=keys.__getitem__):
-            spec, key, array = specs[name], keys[name], source.read(name)
-            if spec.dtype == "string":
-                entries[key] = write_strings(strings_in(array), spec.shape, stream)
-                continue
-            kind = ledger[spec.dtype, spec.shape]
-            buffer = packed(array, spec, kind.dtype)
-            stream.pad(ALIGNMENT)
-            kind.add(key, stream.position, stream.write_hashed(buffer, kind.nbytes))
+        for (dtype, shape), alike in groupby(names, lambda n: (specs[n].dtype, specs[n].shape)):
+            if dtype == "string":
+                for name in alike:
+                    strings = strings_in(source.read(name))
+                    entries[keys[name]] = write_strings(strings, shape, stream)
+            else:
+                write_alike(source, list(alike), keys, ledger[dtype, shape], stream)
         if note is not None:
             entries[NOTE] = write_strings([note.encode()], (), stream)
     for kind in ledger.values():
         entries |= kind.encoded()
     return entries
+
+
+def write_alike(
+    source: Source, names: Sequence[str], keys: Mapping[str, str], kind: Kind, stream: Stream
+) -> None:
+    """Write the tensors *names*, all of one *kind*: small ones many at a time."""
+    for begin in range(0, len(names), kind.batch):
+        batch = names[begin : begin + kind.batch]
+        buffers = [kind.packed(name, source.read(name)) for name in batch]
+        kind.write([keys[name] for name in batch], buffers, stream)
 
 
 def write_strings(strings: list[bytes], shape: tuple[int, ...], stream: Stream) -> bytes:
@@ -139,23 +142,6 @@ def expected_nbytes(specs: Iterable[TensorSpec]) -> int:
     return sum(
         count * -(-checked_nbytes(*kind) // ALIGNMENT) * ALIGNMENT for kind, count in kinds.items()
     )
-
-
-def packed(array: "np.ndarray", spec: TensorSpec, dtype: "np.dtype") -> "np.ndarray":
-    """Return *array*, which should be as *spec* says, as a buffer of *dtype* in C order."""
-    import numpy as np
-
-    if (
-        array.dtype != dtype and dtype_name(array.dtype) != spec.dtype
-    ) or array.shape != spec.shape:
-        raise SaveError(
-            f"{spec.name!r} was to be {spec}, but the values are {array.dtype} {array.shape}"
-        )
-    if array.dtype != dtype or not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array, dtype)
-    if array.nbytes < LARGE and spec.dtype in NUMPY_NAMES:
-        return array  # a buffer as it is, where others need a view as bytes to be one
-    return array.reshape(-1).view(np.uint8)
 
 
 def encoded_index(entries: Mapping[str, bytes], shards: int) -> bytes:
