@@ -8,7 +8,7 @@ from warmstart.testing import SessionContract
 
 
 class Tied(nn.Module):
-    """Batch norm, dropout (which draws from PyTorch's generator) and an output tied to the input."""
+    """Batch norm, dropout with its random state, and a weight that is used twice."""
 
     def __init__(self):
         super().__init__()

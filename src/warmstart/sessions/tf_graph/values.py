@@ -87,9 +87,13 @@ def assign(session: Any, pairs: Iterable[tuple[Variable, np.ndarray]]) -> None:
 
 
 def feeds_of(variable: Variable, value: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yield (initializer, value to feed it) for every part of *variable*."""
+    """Yield (initializer, value to feed it) for every part of *variable*.
+
+    The value is a copy: a resource variable keeps the very memory of an array that is aligned to
+    64 bytes, which may be the caller's, or a mapped file's.
+    """
     for part in variable.parts:
-        yield part.variable.initializer, np.asarray(value[part.index])
+        yield part.variable.initializer, np.array(value[part.index])
 
 
 def groups(
