@@ -164,7 +164,7 @@ def test_a_file_that_is_no_metagraph(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.meta").write_bytes(content)
     with pytest.raises(CheckpointError) as caught:
         read_metagraph(tmp_path / "x.meta")
-    assert f"while reading {tmp_path}/x.meta" in caught.value.__notes__
+    assert f"while reading {tmp_path}/x.meta as a metagraph" in caught.value.__notes__
 
 
 def test_a_metagraph_without_variables(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import RuleError
-from ..formats import open_source
 from ..source import Index, Source
 from .choosing import matching
 from .output import json_option, print_json, size_text
@@ -32,7 +31,9 @@ def command(
     bytes for strings.  With --slice they are of the slice.
     """
     wanted = None if index is None else parsed_index(index)
-    with open_source(path) as source:
+    from ..files.views import opened
+
+    with opened(path) as source:
         names = matching([*source.specs, *source.aliases], patterns)
         if as_json:
             print_json([as_dict(source, name, wanted, full) for name in names])

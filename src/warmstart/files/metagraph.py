@@ -108,7 +108,7 @@ class MetaGraph:
 def read_metagraph(path: str | Path) -> MetaGraph:
     """Return the metagraph in the file at *path*, a binary MetaGraphDef (`graph-*.meta`)."""
     path = Path(path).expanduser()
-    with noting(f"while reading {path}"):
+    with noting(f"while reading {path} as a metagraph"):
         graph = parse_metagraph(mapped(path))
         if not graph.collections.get(GLOBAL_VARIABLES):
             raise UnsupportedCheckpoint(

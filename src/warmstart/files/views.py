@@ -25,8 +25,8 @@ Progress = Callable[[int, int], None]
 def opened(tensors: Input, *, verify: bool = True) -> Iterator[Source]:
     """Yield a source of *tensors*, closed at the end only if it was opened here."""
     if isinstance(tensors, str | Path):
-        with open_source(tensors, verify=verify) as source, noting(f"while reading {tensors}"):
-            yield source
+        with open_source(tensors, verify=verify) as source:
+            yield Placed(source, f"while reading {tensors}")
     else:
         yield as_source(tensors)
 
@@ -72,14 +72,11 @@ def selected(source: Source, keep: Callable[[TensorSpec], bool], *, run_state: b
     return View(source, origin, metadata=metadata)
 
 
-class Counted(Source):
-    """Another source that tells how much of it has been read."""
+class Wrapper(Source):
+    """Another source; what is done at each read is left open."""
 
-    def __init__(self, source: Source, progress: Progress) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._progress = progress
-        self._done = 0
-        self._total = sum(spec.nbytes for spec in source.specs.values())
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
@@ -93,20 +90,48 @@ class Counted(Source):
     def aliases(self) -> Mapping[str, str]:
         return self._source.aliases
 
-    def read(self, name: str) -> "np.ndarray":
-        array = self._source.read(name)
-        self._done += array.nbytes
-        self._progress(min(self._done, self._total), self._total)
-        return array
-
-    def read_slice(self, name: str, index: Index) -> "np.ndarray":
-        return self._source.read_slice(name, index)
-
     def read_order(self) -> Iterator[str]:
         return self._source.read_order()
 
-    def close(self) -> None:
-        self._source.close()
+
+class Placed(Wrapper):
+    """Another source that says in every fault of a read where it lies."""
+
+    def __init__(self, source: Source, place: str) -> None:
+        super().__init__(source)
+        self._place = place
+
+    def read(self, name: str) -> "np.ndarray":
+        with noting(self._place):
+            return self._source.read(name)
+
+    def read_slice(self, name: str, index: Index) -> "np.ndarray":
+        with noting(self._place):
+            return self._source.read_slice(name, index)
+
+
+class Counted(Wrapper):
+    """Another source that tells how much of it has been read."""
+
+    def __init__(self, source: Source, progress: Progress) -> None:
+        super().__init__(source)
+        self._progress = progress
+        self._done = 0
+        self._total = sum(spec.nbytes for spec in source.specs.values())
+
+    def read(self, name: str) -> "np.ndarray":
+        array = self._source.read(name)
+        self._count(array)
+        return array
+
+    def read_slice(self, name: str, index: Index) -> "np.ndarray":
+        array = self._source.read_slice(name, index)
+        self._count(array)
+        return array
+
+    def _count(self, array: "np.ndarray") -> None:
+        self._done = min(self._done + array.nbytes, self._total)
+        self._progress(self._done, self._total)
 
 
 def counted(source: Source, progress: Progress | None) -> Source:
