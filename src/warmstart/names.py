@@ -20,7 +20,7 @@ NEAR_LIMIT = 5_000
 MAX_PARTS = 40
 
 #: A part of a name: its stem, a number without leading zeros if it ends in one, its separator.
-NUMBERED = re.compile(r"(.*?)((?<!\d)(?:0|[1-9]\d*))?([/.]?)", re.DOTALL)
+NUMBERED = re.compile(r"(.*?)((?<!\d)(?:0|[1-9]\d{0,17}))?([/.]?)", re.DOTALL | re.ASCII)
 
 
 def inside(name: str, prefix: str, separator: str = "/") -> str | None:
@@ -147,13 +147,14 @@ def braced(parts: Iterable[str]) -> list[str]:
     >>> braced(["b0/", "b1/", "b3/", "fc/", "w"])
     ['b{0..1,3}/', 'fc/', 'w']
     """
-    stems: dict[tuple[str, str], list[str]] = {}
+    stems: dict[tuple[str, str, bool], list[str]] = {}
     for part in parts:
         stem, number, end = NUMBERED.fullmatch(part).groups()  # type: ignore[union-attr]
-        stems.setdefault((stem, end) if number else ("", end), []).append(number or stem)
+        key = (stem, end, True) if number else ("", end, False)
+        stems.setdefault(key, []).append(number or stem)
     result = []
-    for (stem, end), inner in stems.items():
-        ranges = runs(inner) if stem or inner[0].isdigit() else sorted(inner)
+    for (stem, end, numbered), inner in stems.items():
+        ranges = runs(inner) if numbered else sorted(inner)
         result.append(stem + (f"{{{','.join(ranges)}}}" if len(inner) > 1 else inner[0]) + end)
     return result
 
