@@ -52,5 +52,5 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(whole: Path, tmp_p
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return the files that are there; one written over its elder has other data files each time."""
+    """Return the files there; one written over its elder has another data file each time."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("min-"))

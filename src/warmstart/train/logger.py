@@ -53,8 +53,9 @@ def folder_for(checkpoint_dir: str | os.PathLike[str] | None) -> Path:
             "there is no folder to write to: call ws.logger.set_logger_dir(FOLDER) before the "
             "training, or give the callback a folder of its own"
         )
-    folder = Path(checkpoint_dir).expanduser() if checkpoint_dir is not None else Path(str(_folder))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(checkpoint_dir or str(_folder)).expanduser()
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
     return folder
 
 

@@ -6,9 +6,11 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..binary.atomic import translating_os_errors, write_fully
 from ..errors import MissingDependency, ResumeError
 from . import logger
 from .callback import MONITOR, Callback
@@ -40,28 +42,20 @@ class JSONWriter(Callback):
 
     def start(self, trainer: "Trainer") -> None:
         self._path = logger.folder_for(self.folder) / self.filename
-        self._path.touch()
-        if self._expected is None:
-            self._begin()
-        elif self._has_expected():
-            os.truncate(self._path, self._length)
-        elif trainer.accepts(self.key):
-            self._begin()
-        else:
-            raise ResumeError(
-                f"{self._path} is not the file of this run: its first {self._length} bytes are not "
-                "those that the checkpoint knows; put it back, or begin a new one: "
-                f"accept=({self.key!r},)"
-            )
-        self._expected = None
+        resumed, self._expected = self._expected, None
+        with translating_os_errors(self._path):
+            self._path.touch()
+            if resumed is not None and self._goes_on(resumed, trainer):
+                os.truncate(self._path, self._length)
+            else:
+                self._begin()
 
     def after_epoch(self, trainer: "Trainer") -> None:
         metrics = {name: finite(value) for name, value in trainer.metrics.items()}
         entry = {"epoch": trainer.epoch, "step": trainer.step, **metrics}
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        with self._path.open("ab") as file:
-            file.write(line)
-            file.flush()
+        with translating_os_errors(self._path), FileIO(self._path, "a") as file:
+            write_fully(file, line)
             os.fsync(file.fileno())  # a checkpoint that knows this line is about to be
         self._length += len(line)
         self._hash.update(line)
@@ -72,10 +66,18 @@ class JSONWriter(Callback):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._length, self._expected = state["length"], state["sha256"]
 
-    def _has_expected(self) -> bool:
-        """Return whether the file begins as that of the resumed run did."""
+    def _goes_on(self, expected: str, trainer: "Trainer") -> bool:
+        """Return whether the file begins as the resumed run left it; else it must be accepted."""
         self._hash = hashlib.sha256(self._path.read_bytes()[: self._length])
-        return self._hash.hexdigest() == self._expected
+        if self._hash.hexdigest() == expected:
+            return True
+        if trainer.accepts(self.key):
+            return False
+        raise ResumeError(
+            f"{self._path} is not the file of this run: its first {self._length} bytes are not "
+            "those that the checkpoint knows; put it back, or begin a new one: "
+            f"accept=({self.key!r},)"
+        )
 
     def _begin(self) -> None:
         """Make an empty file, moving aside one with lines of another run."""
