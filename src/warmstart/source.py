@@ -190,7 +190,7 @@ def as_source(tensors: "Source | Mapping[str, Any]") -> Source:
     return tensors if isinstance(tensors, Source) else DictSource(tensors)
 
 
-def no_such_tensor(name: str, specs: Mapping[str, TensorSpec]) -> NoSuchTensor:
+def no_such_tensor(name: str, specs: Mapping[str, object]) -> NoSuchTensor:
     """Return the error for a *name* that is not in *specs*, with the nearest names there are."""
     from difflib import get_close_matches
     from itertools import islice

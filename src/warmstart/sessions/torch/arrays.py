@@ -1,5 +1,7 @@
 """PyTorch tensors as NumPy arrays and back, with the dtypes that torch cannot give to NumPy."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,16 +22,32 @@ DTYPES: dict[torch.dtype, str] = {
 CARRIERS = {1: torch.uint8, 2: torch.int16}
 
 
+def tensor_specs(tensors: Mapping[str, tuple[Tensor, str]]) -> dict[str, TensorSpec]:
+    """Return the specs of *tensors*, given with their roles; refuse by name what cannot be held."""
+    faults = [why for name, (tensor, _) in tensors.items() if (why := fault(name, tensor))]
+    if faults:
+        raise UnsupportedCheckpoint("\n".join(faults))
+    return {
+        name: TensorSpec(name, DTYPES[tensor.dtype], tuple(tensor.shape), role)
+        for name, (tensor, role) in tensors.items()
+    }
+
+
 def tensor_spec(name: str, tensor: Tensor, role: str) -> TensorSpec:
     """Return the spec of *tensor* under *name*; refuse one that no array can hold."""
+    return tensor_specs({name: (tensor, role)})[name]
+
+
+def fault(name: str, tensor: Tensor) -> str | None:
+    """Return why no array can hold *tensor*, or None."""
     if tensor.layout is not torch.strided or tensor.is_quantized or hasattr(tensor, "full_tensor"):
-        raise UnsupportedCheckpoint(
+        return (
             f"{name!r} is a {type(tensor).__name__} of layout {tensor.layout}; "
             "only dense tensors of one process can be read"
         )
     if tensor.dtype not in DTYPES:
-        raise UnsupportedCheckpoint(f"{name!r} is {tensor.dtype}, which no checkpoint holds")
-    return TensorSpec(name, DTYPES[tensor.dtype], tuple(tensor.shape), role)
+        return f"{name!r} is {tensor.dtype}, which no checkpoint holds"
+    return None
 
 
 def array_of(name: str, tensor: Tensor) -> np.ndarray:

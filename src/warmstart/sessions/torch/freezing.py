@@ -9,7 +9,7 @@ Nothing of an optimizer is changed, so its slots are what they were when the var
 """
 
 from collections.abc import Collection, Iterator
-from weakref import WeakSet, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -40,9 +40,11 @@ class TorchFreezing:
         self.names = names
         self.parameters = parameters
         self.begun_anew: WeakSet[Optimizer] = WeakSet()
-        self.trained = {id(p) for p in parameters if p.requires_grad}
+        self.trained = {id(p) for p in parameters if p.requires_grad or guard.trained(p)}
+        self.modes: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary(
+            {layer: layer.training or guard.trains(layer) for layer in layers}
+        )
         self._module = ref(module)
-        self._layers = [(ref(layer), layer.training) for layer in layers]
         self._hooks = list(hooks(module, parameters, layers, buffers))
         for parameter in parameters:
             parameter.requires_grad = False  # the method of that name refuses lazy parameters
@@ -57,16 +59,11 @@ class TorchFreezing:
         guard.remove(module, self)
         for hook in self._hooks:
             hook.remove()
-        for layer, training in self._layers:
-            if (there := layer()) is not None:
-                there.training = training and module.training
-        others = {id(p): holder for holder in guard.holders() for p in holder.parameters}
+        for layer, training in self.modes.items():
+            if not guard.trains(layer):
+                layer.training = training and (module.training or layer is module)
         for parameter in self.parameters:
-            if id(parameter) not in self.trained:
-                continue
-            if id(parameter) in others:
-                others[id(parameter)].trained.add(id(parameter))
-            else:
+            if id(parameter) in self.trained and not guard.trained(parameter):
                 parameter.requires_grad = True
 
 
@@ -103,7 +100,7 @@ def variables_called(names: Collection[str], variables: Variables) -> list[str]:
             "frozen, and is not frozen by itself"
         )
     if unknown:
-        raise no_such_tensor(unknown[0], {n: v.spec for n, v in variables.by_name.items()})
+        raise no_such_tensor(unknown[0], variables.by_name)
     return [variable.name for variable in found.values() if variable is not None]
 
 

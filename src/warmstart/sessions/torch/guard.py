@@ -28,7 +28,8 @@ class Holder(Protocol):
     """Whoever holds parameters of a module still."""
 
     parameters: tuple[Tensor, ...]
-    trained: set[int]  # ids of those that needed a gradient before
+    trained: set[int]  # ids of those that needed a gradient before anybody held them
+    modes: WeakKeyDictionary[nn.Module, bool]  # layers held, and their mode before
     begun_anew: WeakSet[Optimizer]  # those whose history is from after the freezing
 
 
@@ -63,6 +64,16 @@ def holders() -> Iterator[Holder]:
     """Yield whoever holds anything now."""
     for each in tuple(HOLDERS.values()):
         yield from each
+
+
+def trained(parameter: Tensor) -> bool:
+    """Return whether *parameter* is held now and needs a gradient otherwise."""
+    return any(id(parameter) in holder.trained for holder in holders())
+
+
+def trains(layer: nn.Module) -> bool:
+    """Return whether *layer* is held now and is in training mode otherwise."""
+    return any(holder.modes.get(layer, False) for holder in holders())
 
 
 def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

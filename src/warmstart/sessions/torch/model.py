@@ -87,7 +87,7 @@ class TorchModel:
             self.optimizer.step()
         if self._after_step:
             self.scheduler.step()
-        return {name: float(value) for name, value in losses.items()}
+        return {name: as_float(value) for name, value in losses.items()}
 
     def _backward(self, batch: Any) -> Losses:
         """Compute the losses and the gradients, and scale these."""
@@ -140,6 +140,11 @@ class TorchModel:
 
     def _scheduler_class(self) -> str | None:
         return None if self.scheduler is None else type(self.scheduler).__qualname__
+
+
+def as_float(value: Any) -> float:
+    """Return a tensor of one element, or a number, as a float."""
+    return float(value.item() if isinstance(value, Tensor) else value)
 
 
 def supervised(loss: Any) -> Callable[[nn.Module, Any], Losses]:

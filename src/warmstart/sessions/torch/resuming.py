@@ -32,7 +32,7 @@ def load_state(module: nn.Module, optimizer: NamedOptimizer, state: Mapping[str,
     if faults:
         raise ResumeError(
             f"{len(faults)} parts of the checkpoint's run state do not fit this model\n"
-            + "\n".join("  " + fault for fault in faults)
+            + "\n".join("  " + each for each in faults)
         )
     for change in changes:
         change()
@@ -98,6 +98,9 @@ def option_changes(
     optimizer: NamedOptimizer, saved: list[Any], faults: list[str]
 ) -> Iterator[Change]:
     """Yield what gives each group the options that its parameters had in the run so far."""
+    if not all(is_group(group) for group in saved):
+        faults.append("optimizer: its groups are not {'params': [...], 'options': {...}}")
+        return
     group_of = {name: index for index, group in enumerate(saved) for name in group["params"]}
     for index, group in enumerate(optimizer.optimizer.param_groups):
         names = optimizer.names_in(group)
@@ -105,11 +108,19 @@ def option_changes(
         choices = {repr(saved[i]["options"]): saved[i]["options"] for i in found}
         if len(choices) > 1:
             ones = ", ".join(map(repr, found.values()))
-            faults.append(f"param_groups[{index}]: {ones} had different options")
+            faults.append(f"param_groups[{index}]: {ones} were in groups with different options")
         elif names and not choices:
-            faults.append(f"param_groups[{index}]: none of {', '.join(names)} was optimized")
+            faults.append(f"param_groups[{index}]: of {', '.join(names)} none was in a group")
         for options in choices.values():
             yield partial(set_options, group, unpack(options))
+
+
+def is_group(value: object) -> bool:
+    """Return whether *value* is a parameter group as `run_state` writes them."""
+    match value:
+        case {"params": list(), "options": dict()}:
+            return True
+    return False
 
 
 def set_options(group: dict[str, Any], options: Mapping[str, Any]) -> None:

@@ -102,7 +102,7 @@ def unresumable(
 ) -> dict[str, str]:
     """Return what neither variables nor `state` hold, by name, with the reason."""
     found: dict[str, str] = dict.fromkeys(
-        variables.not_live, "a hook of the module puts it into state_dict"
+        variables.not_live, "a hook of the module put it into state_dict"
     )
     for name, tensor in module.named_parameters():
         if id(tensor) not in variables.owner_of:
@@ -112,7 +112,7 @@ def unresumable(
             found[variable.name] = "it has no shape before the first batch"
     strangers = sum(id(p) not in optimizer.names for p in optimizer.all_parameters())
     if strangers:
-        found["optimizer"] = f"{strangers} of its parameters are not in the module"
+        found["optimizer"] = f"{strangers} of its parameters are not among the module's variables"
     for name, why in optimizer_faults(optimizer):
         found[name] = why
     extra = {name: fault(name, value) for name, value in extra_states(module).items()}

@@ -19,7 +19,7 @@ from ...source import no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
 from . import resuming, run_state
-from .arrays import array_of, materialise, tensor_spec, write
+from .arrays import array_of, materialise, tensor_specs, write
 from .freezing import TorchFreezing, freeze
 from .optimizer import NamedOptimizer, NoOptimizer, Slot
 from .predict import predictor
@@ -53,10 +53,9 @@ class TorchSession(Session):
         """
         variables = self._look()
         self._warn_of_lazy(variables)
-        specs = {v.name: v.spec for v in variables.by_name.values() if not v.lazy}
-        for name, slot in self._slots.items():
-            specs[name] = tensor_spec(name, slot.tensor, "slot")
-        return specs
+        tensors = {v.name: (v.tensor, v.role) for v in variables.by_name.values() if not v.lazy}
+        slots = {name: (slot.tensor, "slot") for name, slot in self._slots.items()}
+        return tensor_specs({**tensors, **slots})
 
     @property
     def aliases(self) -> Mapping[str, str]:

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ...names import joined, parent
-from ...spec import TensorSpec
-from .arrays import tensor_spec
 
 EXTRA_STATE = "_extra_state"
 
@@ -46,11 +44,6 @@ class Variable:
     tensor: Tensor
     role: str  # "trainable" or "model"
     places: tuple[tuple[str, Place], ...]  # by name and alias
-
-    @property
-    def spec(self) -> TensorSpec:
-        """What the variable is; UnsupportedCheckpoint for a tensor that no array can hold."""
-        return tensor_spec(self.name, self.tensor, self.role)
 
     @property
     def lazy(self) -> bool:
