@@ -44,6 +44,7 @@ class BundleSource(Source):
         self._big_endian = self._index.header.big_endian
         self._foreign = self._big_endian != (sys.byteorder == "big")
         self._sound: set[Entry] = set()  # those whose checksum was right
+        self._known: dict[str, Entry] = {}  # all of them, once all are to be read
         self._specs = Specs(self._index, lambda: self._notes)
 
     @property
@@ -106,8 +107,8 @@ class BundleSource(Source):
 
     def read_order(self) -> Iterator[str]:
         names, messages = self._index.messages(hidden={NOTE, *self.aliases})
-        entries = map(self._index.decoded, messages)
-        places = sorted((e.shard, e.offset, n) for n, e in zip(names, entries, strict=True))
+        self._known = dict(zip(names, map(self._index.decoded, messages), strict=True))
+        places = sorted((e.shard, e.offset, n) for n, e in self._known.items())
         yield from (name for _, _, name in places)
 
     @cached_property
@@ -130,6 +131,8 @@ class BundleSource(Source):
             raise CorruptCheckpoint(f"{alias!r} is noted as another name of {kept!r}, but is not")
 
     def _entry(self, name: str) -> Entry:
+        if name in self._known:
+            return self._known[name]
         entry = None if name == NOTE else self._index.find(name)
         if entry is None:
             raise no_such_tensor(name, self._specs)
