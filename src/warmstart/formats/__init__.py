@@ -9,6 +9,7 @@ name such a module:
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -72,8 +73,19 @@ def format_named(name: str) -> Any:  # a module or object that satisfies Format
                 raise
             raise MissingDependency(f"{name!r} needs {package}: pip install {package}") from error
     if name in third_party():
-        return third_party()[name].load()
+        return loaded(third_party()[name])
     raise UnknownFormat(f"no format is called {name!r}; known: {', '.join(format_names())}")
+
+
+def loaded(entry: "EntryPoint") -> Any:
+    """Return the format that *entry* names, or raise with the reason why it cannot be imported."""
+    try:
+        return entry.load()
+    except ImportError as error:
+        raise MissingDependency(
+            f"the format {entry.name!r} ({entry.value}) cannot be imported: {error}; "
+            "install what it needs, or uninstall the package that offers it"
+        ) from error
 
 
 def format_names() -> list[str]:
@@ -103,23 +115,41 @@ def locate(path: str | Path) -> tuple[str, Path]:
     *path* may be written as people type it: with `~`, a bundle's prefix, its index or data file,
     a folder.
     """
-    path = Path(path).expanduser()
-    with noting(f"while looking at {path}"):
+    path = expanded(path)
+    with noting(f"while looking at {path}"), translating_os_errors(path):
         for name, format_ in each_format():
             found = format_.locate(path)
             if found is not None:
                 return name, found
-    if path.is_dir():
-        raise UnknownFormat(f"the folder {path} holds no checkpoint that a known format recognises")
-    if not path.exists():
-        raise CheckpointNotFound(f"nothing is at {path}, nor does a bundle have this prefix")
+        if path.is_dir():
+            raise UnknownFormat(f"the folder {path} holds no checkpoint of a known format")
+        if not path.exists():
+            raise CheckpointNotFound(f"nothing is at {path}, nor does a bundle have this prefix")
     raise UnknownFormat(f"{path} is none of: {', '.join(format_names())}")
+
+
+def expanded(path: str | Path) -> Path:
+    """Return *path* with `~` written out."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise CheckpointNotFound(f"{path}: there is no such user, so no home folder") from error
+
+
+@contextmanager
+def translating_os_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError in the block (no permission, a name too long) into one that names *path*."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CheckpointNotFound(f"{path} cannot be read: {reason}") from error
 
 
 def open_source(path: str | Path, *, verify: bool = True) -> Source:
     """Open the checkpoint at *path*, of whatever format it is; see `warmstart.open`."""
     name, found = locate(path)
-    with noting(f"while reading {found}"):
+    with noting(f"while reading {found}"), translating_os_errors(found):
         source: Source = format_named(name).open_source(found, verify=verify)
         return source
 
@@ -138,6 +168,6 @@ def format_to_save(path: str | Path, format: str | None = None) -> str:
 
 def save_source(source: Source, path: str | Path, *, format: str | None = None) -> None:
     """Write *source* to *path* in *format*, or in the one its extension names."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     with noting(f"while saving {path}"):
         format_named(format_to_save(path, format)).save_source(source, path)

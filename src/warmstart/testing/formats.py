@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from ..errors import CannotHold, CheckpointError, NoSuchTensor
+from ..errors import CannotHold, CheckpointError, CorruptCheckpoint, NoSuchTensor
 from ..source import DictSource, Source
 from ..spec import ITEMSIZES, RUN_PREFIX, numpy_dtype, spec_of
 
@@ -74,7 +74,7 @@ class Failing(DictSource):
 
     def read(self, name: str) -> np.ndarray:
         if name == self._bad:
-            raise OSError(5, "Input/output error")
+            raise CorruptCheckpoint(f"the bytes of {name!r} were changed")
         return super().read(name)
 
 
@@ -283,7 +283,7 @@ class FormatContract:
         old = {"a": BASE, "b": BASE + 1}
         path = self.save(old, tmp_path)
         before = files_in(tmp_path)
-        with pytest.raises(CheckpointError):
+        with pytest.raises(CorruptCheckpoint, match="the bytes of 'b' were changed"):
             self.save(Failing({"a": BASE * 2, "b": BASE * 3}, "b"), tmp_path)
         assert files_in(tmp_path) == before
         with self.open(path) as source:

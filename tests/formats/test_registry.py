@@ -1,0 +1,223 @@
+"""Which format a path is, and where formats come from."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from warmstart import formats
+from warmstart.errors import (
+    CheckpointNotFound,
+    CorruptCheckpoint,
+    MissingDependency,
+    UnknownFormat,
+    full_text,
+)
+from warmstart.source import DictSource, Source
+
+SOURCE = DictSource({"w": np.arange(3.0)})
+EXAMPLE = Path(__file__).parents[2] / "examples" / "third_party_format"
+
+
+class Lines:
+    """A format of one's own: a tensor a line."""
+
+    EXTENSIONS = (".lines",)
+
+    def locate(self, path: Path) -> Path | None:
+        return path if path.suffix == ".lines" else None
+
+    def open_source(self, path: Path, *, verify: bool) -> Source:
+        lines = [line.split() for line in path.read_text().splitlines()]
+        return DictSource({name: np.array(values, float) for name, *values in lines})
+
+    def save_source(self, source: Source, path: Path) -> None:
+        lines = [f"{name} {' '.join(map(str, source.read(name)))}\n" for name in source.specs]
+        path.write_text("".join(lines))
+
+
+LINES = Lines()
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, offered: Mapping[str, str]) -> None:
+    """Let other packages offer formats: name -> what their entry points name."""
+    entries = {n: EntryPoint(n, value, "warmstart.formats") for n, value in offered.items()}
+    monkeypatch.setattr(formats, "third_party", lambda: entries)
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lines_of_another", SimpleNamespace(format=LINES))
+    offer(monkeypatch, {"lines": "lines_of_another:format"})
+
+
+@pytest.mark.parametrize(
+    ("name", "format_", "found"),
+    [
+        ("m.npz", "npz", "m.npz"),
+        ("m.safetensors", "safetensors", "m.safetensors"),
+        ("m", "tf-bundle", "m"),
+        ("M.NPZ", "npz", "M.NPZ"),
+        ("model-1.5", "tf-bundle", "model-1.5"),
+    ],
+)
+def test_the_extension_says_what_is_saved(
+    name: str, format_: str, found: str, tmp_path: Path
+) -> None:
+    formats.save_source(SOURCE, tmp_path / name)
+    assert formats.locate(tmp_path / name) == (format_, tmp_path / found)
+    with formats.open_source(tmp_path / name) as source:
+        assert source.read("w").tolist() == [0, 1, 2]
+
+
+def test_a_format_that_is_asked_for_wins_over_the_extension(tmp_path: Path) -> None:
+    formats.save_source(SOURCE, tmp_path / "m.bin", format="npz")
+    assert formats.locate(tmp_path / "m.bin") == ("npz", tmp_path / "m.bin")
+
+
+def test_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    formats.save_source(SOURCE, "~/m.npz")
+    assert formats.locate("~/m.npz") == ("npz", tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("use", [formats.locate, lambda path: formats.save_source(SOURCE, path)])
+def test_the_home_of_nobody(use: object) -> None:
+    with pytest.raises(CheckpointNotFound, match=r"~no-such-user/m\.npz: there is no such us"):
+        use("~no-such-user/m.npz")
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound, match=f"nothing is at {tmp_path}/m, nor does a bundle"):
+        formats.open_source(tmp_path / "m")
+
+
+def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(UnknownFormat, match=f"the folder {tmp_path} holds no checkpoint of a kn"):
+        formats.open_source(tmp_path)
+
+
+def test_a_file_of_no_format(tmp_path: Path) -> None:
+    (tmp_path / "m.txt").write_text("hello")
+    with pytest.raises(UnknownFormat, match=r"m\.txt is none of: tf-bundle, safetensors, npz"):
+        formats.open_source(tmp_path / "m.txt")
+
+
+def test_a_name_that_the_system_does_not_take(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound, match="cannot be read: File name too long") as caught:
+        formats.open_source(tmp_path / ("x" * 5000))
+    assert "while looking at" in full_text(caught.value)
+
+
+def test_a_name_with_a_nul(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound, match="nothing is at"):
+        formats.open_source(tmp_path / "a\0b")
+
+
+def test_a_file_that_goes_away_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "locate", lambda path: ("npz", path))
+    with pytest.raises(CheckpointNotFound, match=r"m\.npz cannot be read: No such file"):
+        formats.open_source(tmp_path / "m.npz")
+
+
+def test_errors_name_the_file_once(tmp_path: Path) -> None:
+    (tmp_path / "m.npz").write_bytes(b"PK")
+    with pytest.raises(CorruptCheckpoint) as caught:
+        formats.open_source(tmp_path / "m.npz")
+    assert full_text(caught.value).splitlines()[1:] == [f"while reading {tmp_path}/m.npz"]
+
+
+def test_a_format_by_no_name() -> None:
+    with pytest.raises(UnknownFormat, match="no format is called 'np'; known: tf-bundle, safeten"):
+        formats.save_source(SOURCE, "m", format="np")
+
+
+def test_a_format_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(formats.FORMATS, "odd", ("no_such_package", "no_such_package"))
+    with pytest.raises(MissingDependency, match="'odd' needs no_such_package: pip install no_suc"):
+        formats.format_named("odd")
+
+
+def test_a_module_of_ours_that_is_missing_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(formats.FORMATS, "odd", ("no_such_module", "other_package"))
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        formats.format_named("odd")
+
+
+@pytest.mark.usefixtures("lines")
+def test_a_format_of_another_package(tmp_path: Path) -> None:
+    assert formats.format_names()[-1] == "lines"
+    formats.save_source(SOURCE, tmp_path / "m.lines")
+    assert (tmp_path / "m.lines").read_text() == "w 0.0 1.0 2.0\n"
+    assert formats.locate(tmp_path / "m.lines") == ("lines", tmp_path / "m.lines")
+    with formats.open_source(tmp_path / "m.lines") as source:
+        assert source.read("w").tolist() == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("lines")
+def test_files_of_ours_ask_no_other_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LINES, "locate", lambda path: 1 / 0, raising=False)
+    formats.save_source(SOURCE, tmp_path / "m.npz")
+    assert formats.locate(tmp_path / "m.npz")[0] == "npz"
+
+
+def test_a_format_of_another_package_that_cannot_be_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(monkeypatch, {"odd": "no_such_module:format"})
+    message = (
+        r"the format 'odd' \(no_such_module:format\) cannot be imported: No module named "
+        "'no_such_module'; install what it needs, or uninstall"
+    )
+    with pytest.raises(MissingDependency, match=message):
+        formats.format_named("odd")
+
+
+def test_a_built_in_format_cannot_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = [EntryPoint("npz", "other:npz", "warmstart.formats")]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: offered)
+    assert formats.third_party.__wrapped__() == {}
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """Return an environment where the example's package is installed, as pip would do it."""
+    info = tmp_path / "site" / "warmstart_json_weights-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: warmstart-json-weights\n")
+    (info / "entry_points.txt").write_text("[warmstart.formats]\njson-weights = json_weights\n")
+    path = os.pathsep.join([str(tmp_path / "site"), str(EXAMPLE)])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def test_the_example_is_found_by_its_entry_point(installed: dict[str, str], tmp_path: Path) -> None:
+    code = (
+        "import numpy as np, warmstart as ws\n"
+        "ws.save_vars({'w': np.arange(3.0)}, 'm.weights.json')\n"
+        "ws.convert('m.weights.json', 'm.npz')\n"
+        "print(ws.load_vars('m.npz'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=installed,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("{'w': array([0., 1., 2.])}\n", "")
+
+
+def test_the_example_keeps_the_contract(installed: dict[str, str], tmp_path: Path) -> None:
+    command = ["-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", str(EXAMPLE)]
+    done = subprocess.run(
+        [sys.executable, *command, f"--basetemp={tmp_path / 'base'}"], env=installed,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
