@@ -1,10 +1,9 @@
 """Writing much, once, from front to back, as fast as the disk takes it.
 
     with replacing(path) as file, Stream(file, expected=total) as stream:
-        crc = stream.write_hashed(array)        # hashed beside the write
-        stream.pad(64)
-        stream.write(small)                     # gathered; what is passed must not change until
-    # here                                        the block or `flush` ends
+        offsets, crcs = stream.write_aligned(arrays, nbytes, 64)    # hashed beside the write
+        stream.write(small)               # gathered: what is passed must not change until here,
+        stream.flush()                    # or the end of the block
 
 The disk is told to begin with what has been written while more is coming, so that the fsync at the
 end finds little left to do: 0.6 times the time of one plain write and fsync.
@@ -13,7 +12,7 @@ end finds little left to do: 0.6 times the time of one plain write and fsync.
 import ctypes
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from io import FileIO
@@ -21,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .atomic import write_fully
-from .checksum import Buffer, crc32c_of
+from .checksum import Buffer, crc32c, crc32c_of
 
 #: Buffers at least this large are written on their own, smaller ones gathered.
 LARGE = 1 << 20
@@ -82,7 +81,7 @@ class Stream:
         elif nbytes:
             self.write_gathered([data], nbytes)
 
-    def write_gathered(self, small: list[Buffer], nbytes: int) -> None:
+    def write_gathered(self, small: Sequence[Buffer], nbytes: int) -> None:
         """Append *small* buffers, at most GATHERED, of *nbytes* in all; see `write`."""
         if len(self._gathered) + len(small) > GATHERED:
             self._start_gathered()
@@ -92,8 +91,28 @@ class Stream:
         if self._gathered_bytes >= GATHERED_BYTES:
             self._start_gathered()
 
-    def write_hashed(self, large: Buffer, nbytes: int) -> int:
-        """Append a *large* buffer, of *nbytes*, and return its CRC-32C, reckoned meanwhile."""
+    def write_aligned(
+        self, buffers: Sequence[Buffer], nbytes: int, alignment: int
+    ) -> tuple[Sequence[int], Sequence[int]]:
+        """Append *buffers*, of *nbytes* each, every one at a multiple of *alignment*.
+
+        Return where they begin and their CRC-32C, which for large ones is reckoned meanwhile.
+        """
+        self.pad(alignment)
+        gap = -nbytes % alignment
+        offsets = [self.position + i * (nbytes + gap) for i in range(len(buffers))]
+        if nbytes >= LARGE:
+            return offsets, [self._write_hashed(buffer, nbytes, alignment) for buffer in buffers]
+        padded = buffers
+        if gap:  # between them: the file ends with the last one
+            padded = [part for buffer in buffers for part in (ZEROS[:gap], buffer)][1:]
+        if nbytes:
+            self.write_gathered(padded, len(buffers) * (nbytes + gap) - gap)
+        return offsets, list(map(crc32c, buffers))
+
+    def _write_hashed(self, large: Buffer, nbytes: int, alignment: int) -> int:
+        """Append a *large* buffer, aligned, and return its CRC-32C, reckoned meanwhile."""
+        self.pad(alignment)
         self._start_large(large, nbytes)
         crc = crc32c_of(large)
         self._wait()
@@ -139,7 +158,7 @@ class Stream:
     def _write_gathered(self, buffers: list[Buffer], nbytes: int, end: int) -> None:
         written = os.writev(self._file.fileno(), buffers)
         if written < nbytes:  # a disk nearly full, or a signal: the next write tells
-            write_fully(self._file, memoryview(b"".join(map(bytes, buffers)))[written:])
+            write_fully(self._file, memoryview(b"".join(buffers))[written:])
         if end - self._started >= WRITEBACK:
             self._start_disk(end)
 

@@ -7,8 +7,8 @@ of them are encoded as the rows of a matrix, just as `bulk` decodes them.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...binary.checksum import crc32c, mask, masked
-from ...binary.stream import GATHERED, GATHERED_BYTES, LARGE, ZEROS, Stream
+from ...binary.checksum import mask, masked
+from ...binary.stream import GATHERED, GATHERED_BYTES, LARGE, Stream
 from ...binary.wire import number_field
 from ...errors import SaveError
 from ...spec import NUMPY_NAMES, TensorSpec, checked_nbytes, numpy_dtype, spec_of
@@ -33,7 +33,7 @@ class Kind:
         self._dtype = native.newbyteorder("<") if dtype in NUMPY_NAMES else native
         #: How many are read and written together; more than one only of small ones.
         self.batch = max(1, min(GATHERED // 2, GATHERED_BYTES // 2 // max(1, self.nbytes)))
-        self._is_buffer = dtype in NUMPY_NAMES and self.nbytes < LARGE
+        self._is_buffer = dtype in NUMPY_NAMES and self.nbytes < LARGE and shape != ()
         self._keys: list[str] = []
         self._offsets: list[int] = []
         self._crcs: list[int] = []
@@ -52,20 +52,11 @@ class Kind:
         return array if self._is_buffer else array.reshape(-1).view(np.uint8)
 
     def write(self, keys: Sequence[str], buffers: "list[np.ndarray]", stream: Stream) -> None:
-        """Write the tensors *keys*, small ones together, each at a multiple of ALIGNMENT."""
-        gap = -self.nbytes % ALIGNMENT
-        stream.pad(ALIGNMENT)
-        first, stride = stream.position, self.nbytes + gap
+        """Write the tensors *keys*, each at a multiple of ALIGNMENT."""
         self._keys += keys
-        self._offsets += (first + number * stride for number in range(len(keys)))
-        if self.nbytes >= LARGE:
-            for buffer in buffers:
-                self._crcs.append(stream.write_hashed(buffer, self.nbytes))
-                stream.pad(ALIGNMENT)
-        else:
-            self._crcs += map(crc32c, buffers)
-            padded = [part for b in buffers for part in (b, ZEROS[:gap])] if gap else buffers
-            stream.write_gathered(padded, stride * len(keys))
+        offsets, crcs = stream.write_aligned(buffers, self.nbytes, ALIGNMENT)
+        self._offsets += offsets
+        self._crcs += crcs
 
     def encoded(self) -> dict[str, bytes]:
         """Return the entries by key."""
