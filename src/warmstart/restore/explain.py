@@ -3,15 +3,19 @@
 Names are grouped, and what may have been meant is suggested; the report has every name singly.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..errors import RestoreMismatch
-from ..names import grouped, inside, parent
+from ..names import grouped, parent
 from .plan import Misfit, Plan, Verdict
 from .report import aligned
 
 #: Lines of one warning; beyond it the rest is counted.
 MAX_LINES = 30
+
+#: Patterns that an error suggests to drop.
+MAX_PATTERNS = 8
 
 
 def mismatch_error(plan: Plan) -> RestoreMismatch | None:
@@ -45,7 +49,9 @@ def misfit_rows(misfits: Iterable[Misfit], plan: Plan) -> list[str]:
 
 def advice(misfits: Sequence[Misfit], plan: Plan) -> list[str]:
     """Return what to do about *misfits*: a dtype needs a conversion, a shape may be ignored."""
-    rules = ", ".join(f'"drop {pattern}"' for pattern in drop_patterns(misfits, plan))
+    patterns = drop_patterns(misfits, plan)
+    rules = ", ".join(f'"drop {pattern}"' for pattern in patterns[:MAX_PATTERNS])
+    rules += ", ..." if len(patterns) > MAX_PATTERNS else ""
     if any(m.reason == "dtype" for m in misfits):
         return [
             "Integers are only widened and never become floats: convert the values, or leave them "
@@ -57,14 +63,26 @@ def advice(misfits: Sequence[Misfit], plan: Plan) -> list[str]:
 def drop_patterns(misfits: Iterable[Misfit], plan: Plan) -> list[str]:
     """Return patterns that match *misfits* and nothing that is loaded: `fc/*` where that is so."""
     names = list(dict.fromkeys(m.match.target.name for m in misfits))
+    loaded = {scope for name in plan.named(Verdict.LOADED) for scope in scopes_of(name)}
+    count = Counter(scope for name in names for scope in scopes_of(name)[:1])
     result: dict[str, None] = {}
     for name in names:
-        separator = "/" if "/" in name else "."
-        scope = parent(name, separator)
-        loaded = any(inside(n, scope, separator) for n in plan.named(Verdict.LOADED))
-        shared = sum(inside(n, scope, separator) is not None for n in names) > 1
-        result[f"{scope}{separator}*" if scope and shared and not loaded else name] = None
+        scope = next(iter(scopes_of(name)), "")
+        result[f"{scope}*" if count[scope] > 1 and scope not in loaded else name] = None
     return list(result)
+
+
+def scopes_of(name: str) -> list[str]:
+    """Return the scopes that *name* stands in with their final separator, the innermost first.
+
+    >>> scopes_of("tower/fc/kernel"), scopes_of("fc.weight")
+    (['tower/fc/', 'tower/'], ['fc.'])
+    """
+    separator = "/" if "/" in name else "."
+    scopes = []
+    while name := parent(name, separator):
+        scopes.append(name + separator)
+    return scopes
 
 
 def warnings_of(plan: Plan) -> list[str]:

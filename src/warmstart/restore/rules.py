@@ -24,6 +24,9 @@ from ..names import Pattern, near, without_output
 from ..spec import RUN_PREFIX
 from .rule_kinds import Drop, Function, Keep, Rename, Rule, Table, as_names, compiled
 
+#: How many idle parts of a rule get a suggestion: finding one compares thousands of names.
+MAX_HINTS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
@@ -207,9 +210,13 @@ def without_conflicts(kept: Iterable[Flow], ties: Mapping[str, str]) -> dict[str
 
 
 def idle_parts(rule: Rule, flow: Iterable[Flow]) -> list[str]:
-    """Return a line for each part of *rule* that matches no name, with the nearest ones."""
+    """Return a line for each part of *rule* that matches no name; the first ones with a hint."""
     bare = list(dict.fromkeys(without_output(item.new) for item in flow if item.kept))
-    return [f"  {text}{near_text(pattern, bare)}" for text, pattern in rule.idle(bare)]
+    parts = rule.idle(bare)
+    return [
+        f"  {text}{near_text(pattern, bare) if rank < MAX_HINTS else ''}"
+        for rank, (text, pattern) in enumerate(parts)
+    ]
 
 
 def near_text(wanted: str, names: Collection[str]) -> str:
