@@ -39,3 +39,11 @@ def test_the_middle_of_a_long_output_is_left_out() -> None:
     assert lines[0] == "    line 0"
     assert f"{100 - MAX_LINES} more lines" in lines[MAX_LINES // 2]
     assert lines[-1] == "    line 99"
+
+
+def test_an_excerpt_of_a_script_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "job.py").write_text("a = 1\ndef f():\n    b = [\n        2,\n    ]\n    c = 3\n")
+    Telling(tmp_path).excerpt("job.py", "b =", "]")
+    assert capsys.readouterr().out == "  # in job.py\n    b = [\n        2,\n    ]\n"

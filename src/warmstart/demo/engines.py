@@ -12,6 +12,7 @@ class Engine:
     """One telling of the story."""
 
     name: str
+    title: str
     package: str  # the framework, as it is imported
     scripts: tuple[str, ...]
     bias: str  # of the pretrained layer, to look at
@@ -22,6 +23,7 @@ class Engine:
 ENGINES = {
     "torch": Engine(
         name="torch",
+        title="PyTorch",
         package="torch",
         scripts=("mnist.py", "mnist_ext.py", "predict.py", "diff.sh"),
         bias="mnist.hidden.bias",
@@ -38,6 +40,7 @@ ENGINES = {
     ),
     "tf": Engine(
         name="tf",
+        title="TensorFlow",
         package="tensorflow",
         scripts=(
             "mnist.py", "mnist_ext.py", "predict.py", "diff.sh", "batch_norm.py",

@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 from contextlib import suppress
+from signal import SIGKILL
 
 from ..files.diff import diff
 from ..formats import locate
@@ -41,7 +42,7 @@ def make_ready(telling: Telling, engine: Engine) -> None:
         shutil.rmtree(telling.folder / made, ignore_errors=True)
     for script in engine.scripts:
         shutil.copy(examples(engine.name) / script, telling.folder / script)
-    telling.say(f"The whole story in {engine.package}, on real handwritten digits.")
+    telling.say(f"The main job in {engine.title}, on real handwritten digits.")
     telling.say(f"\n  $ cd {telling.folder}")
 
 
@@ -52,7 +53,7 @@ def train_base(telling: Telling) -> None:
 
 
 def look_into(telling: Telling, engine: Engine) -> None:
-    telling.step(f"Look into its checkpoint, without {engine.package}")
+    telling.step(f"Look into its checkpoint, without {engine.title}")
     telling.type("warmstart ls model")
     telling.type(f"warmstart show model {engine.bias}")
 
@@ -71,20 +72,25 @@ def kill_steps(seed: int) -> list[int]:
 
 def train_killed(telling: Telling, steps: list[int], seed: int) -> None:
     telling.step("Stack a second hidden layer on the first, which is frozen; be killed three times")
-    telling.say(f"  # SIGKILL after the steps {steps}, drawn with the seed {seed}.")
+    telling.excerpt("mnist_ext.py", "frozen = ", "frozen.verify()")
+    telling.say(f"\n  # SIGKILL after the steps {steps}, drawn with the seed {seed}.")
     telling.say("  # Meanwhile the same training runs undisturbed, into another folder:")
     straight = "python mnist_ext.py --model-ext-dir straight"
     telling.say(f"  $ {straight} &")
-    undisturbed = telling.start(straight)
-    for step in steps:
-        killed = telling.type("python mnist_ext.py", run=f"kill {step} mnist_ext.py")
-        telling.require(f"it ended by SIGKILL, after step {step}", killed.code == -9)
-        latest = locate(telling.folder / "model_ext")[1].name
-        telling.say(f"  # its latest checkpoint is {latest}")
-    done = telling.type("python mnist_ext.py")
-    telling.require("the same command went on to the end", done.code == 0)
-    done = ended(undisturbed)
-    telling.require("so did the undisturbed run", done.code == 0)
+    with telling.start(straight) as undisturbed:
+        for step in steps:
+            be_killed(telling, step)
+        done = telling.type("python mnist_ext.py")
+        telling.require("the same command went on to the end", done.code == 0)
+        done = ended(undisturbed)
+        telling.require("so did the undisturbed run", done.code == 0)
+
+
+def be_killed(telling: Telling, step: int) -> None:
+    done = telling.type("python mnist_ext.py", run=f"kill {step} mnist_ext.py")
+    telling.require(f"it ended by SIGKILL, after step {step}", done.code == -SIGKILL)
+    latest = locate(telling.folder / "model_ext")[1].name
+    telling.say(f"  # its latest checkpoint is {latest}")
 
 
 def compare_runs(telling: Telling) -> None:
@@ -116,6 +122,8 @@ def carry_from_torch(telling: Telling) -> None:
     if checkpoint is None:
         telling.say("  # left out: neither PyTorch nor a checkpoint of its demo is here")
         return
+    telling.excerpt("from_torch.py", "RULES", "]")
+    telling.excerpt("from_torch.py", "values = ", "print(ws.DictRestore")
     done = telling.type(f"python from_torch.py {checkpoint}")
     telling.prove("at least 95 % are right", accuracy(done.output) >= LEAST_ACCURACY)
     gap = re.search(r"at most (\S+)", done.output)

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import dedent, indent
 
 #: What the commands that are shown stand for in this environment.
 PROGRAMS = {
@@ -64,6 +65,14 @@ class Telling:
         if done.output:
             self.say(shown(done.output))
         return done
+
+    def excerpt(self, script: str, first: str, last: str) -> None:
+        """Show the lines of *script* from the one that begins with *first* to that with *last*."""
+        lines = (self.folder / script).read_text().splitlines()
+        begin = next(n for n, line in enumerate(lines) if line.lstrip().startswith(first))
+        end = next(n for n in range(begin, len(lines)) if lines[n].lstrip().startswith(last))
+        self.say(f"  # in {script}")
+        self.say(indent(dedent("\n".join(lines[begin : end + 1])), "    "))
 
     def start(self, command: str) -> "subprocess.Popen[str]":
         """Start *command* in the folder and return without waiting for it."""
