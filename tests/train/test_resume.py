@@ -223,6 +223,32 @@ def test_what_the_engine_cannot_bring_back_is_refused_unless_accepted(
     assert train(model=model(), resume_from=folder, accept=("drop/*",)).step == 15
 
 
+@pytest.mark.parametrize(
+    ("saved", "error"), [({}, "KeyError"), ({"best": [1]}, "KeyError"), (3, "TypeError")], ids=str
+)
+def test_a_state_that_a_callback_cannot_use_is_named(
+    folder: Path, train: Train, saved: Any, error: str
+) -> None:
+    other = Callback(key="min-loss", state=lambda: saved, load_state=lambda state: None)
+    train(callbacks=[other, ModelSaver()], max_epoch=1)
+    with pytest.raises(ResumeError, match=f"min-loss: its state in the checkpoint .* {error}"):
+        train(callbacks=[MinSaver("loss")], resume_from=folder)
+
+
+def test_a_model_that_cannot_take_its_state_back_is_refused(folder: Path, train: Train) -> None:
+    class Forgetful(ToyModel):
+        load_state = property()  # type: ignore[assignment]
+
+    train(max_epoch=1)
+    with pytest.raises(ResumeError, match=r"model: it has a state in the checkpoint, and no load"):
+        train(model=Forgetful(), resume_from=folder)
+
+
+def test_one_pattern_is_accepted_without_a_list(folder: Path, train: Train) -> None:
+    train(max_epoch=1)
+    assert train(resume_from=folder, steps_per_epoch=4, accept="steps_*").finished
+
+
 def test_nothing_is_changed_by_a_resume_that_is_refused(folder: Path, train: Train) -> None:
     train(max_epoch=1)
     model = ToyModel()

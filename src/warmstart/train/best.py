@@ -13,15 +13,12 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 
-class MinSaver(Callback):
-    """Save the run as `min-STAT` whenever the epoch's *monitor_stat* is lower than ever before.
-
-    The best so far is part of the run, and so survives a resume.  NaN is never the best.
-    """
+class BestSaver(Callback):
+    """What MinSaver and MaxSaver have in common."""
 
     turn = BEST
-    word = "min"
-    sign = 1.0  # the best is the lowest value times this
+    word: str  # what the file's name begins with
+    sign: float  # the best is the lowest value times this
 
     def __init__(
         self,
@@ -65,8 +62,16 @@ class MinSaver(Callback):
         self.best, self.seen = state["best"], state["seen"]
 
 
-class MaxSaver(MinSaver):
+class MinSaver(BestSaver):
+    """Save the run as `min-STAT` whenever the epoch's *monitor_stat* is lower than ever before.
+
+    The best so far is part of the run, and so survives a resume.  NaN is never the best.
+    """
+
+    word, sign = "min", 1.0
+
+
+class MaxSaver(BestSaver):
     """Save the run as `max-STAT` whenever the epoch's *monitor_stat* is higher than ever before."""
 
-    word = "max"
-    sign = -1.0
+    word, sign = "max", -1.0

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..names import Pattern
 from .callback import Callback
 from .trainer import Model, Trainer
 
@@ -20,7 +21,7 @@ class TrainConfig:
     session_init: Any = None
     starting_epoch: int = 1
     steps_per_epoch: int | None = None
-    accept: Iterable[str] = ()
+    accept: Pattern | Iterable[Pattern] = ()
 
     def resume_from(self) -> Path | None:
         """Return the checkpoint to go on from, None to begin anew."""

@@ -10,7 +10,8 @@ Every piece that cannot be restored has a name: a variable, a callback's key, "d
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,8 @@ def faults_of(trainer: "Trainer", state: Mapping[str, Any]) -> dict[str, str]:
         faults["data"] = NO_PLACE.format(type(trainer.data).__qualname__)
     elif state["data"] is None:
         faults["data"] = "the checkpoint does not have its place"
+    if state["model"] and not hasattr(trainer.model, "load_state"):
+        faults["model"] = "it has a state in the checkpoint, and no load_state() here"
     here = {callback.key for callback in trainer.callbacks if callback.key}
     for key in sorted(here - set(state["callbacks"])):
         faults[key] = "a callback of that key has no state in the checkpoint"
@@ -131,13 +134,25 @@ def refuse(faults: Mapping[str, str], accepts: Callable[[str], bool]) -> None:
         )
 
 
+@contextmanager
+def taking_back(name: str) -> Iterator[None]:
+    """Turn what the piece *name* raises, given a state it cannot use, into a ResumeError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ResumeError(
+            f"{name}: its state in the checkpoint is not one it takes back: {error!r}"
+        ) from error
+
+
 def load_place(trainer: "Trainer", state: Any) -> None:
     """Let the data go to its place; where "data" is accepted it may begin anew instead."""
     place = place_in(trainer.data)
     if place is None or state is None:
         return
     try:
-        place.load_state(state)
+        with taking_back("data"):
+            place.load_state(state)
     except ResumeError as error:
         if not trainer.accepts("data"):
             error.add_note('to begin with its first batch: accept=("data",)')

@@ -5,14 +5,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..names import selected
+from ..names import Pattern, as_patterns, selected
 from ..restore.sessinit import SmartInit
 from ..sessions.base import Session
 from .callback import BEST, Callback, in_turn, overrides
 from .data import endless, place_in
 from .defaults import with_defaults
 from .epoch_metrics import EpochMetrics
-from .resume import resume, warn_unresumable
+from .resume import resume, taking_back, warn_unresumable
 from .run_state import random_states, set_random_states
 
 
@@ -53,7 +53,7 @@ class Trainer:
         self.resumed_from: Path | None = None
         self.callbacks: list[Callback] = []
         self.data: Any = None
-        self.accept: tuple[str, ...] = ()
+        self.accept: tuple[Pattern, ...] = ()
         self._metrics = EpochMetrics()
         self._epoch_done = False  # only the savers have still to see the epoch
 
@@ -89,7 +89,7 @@ class Trainer:
         session_init: Any = None,
         steps_per_epoch: int | None = None,
         starting_epoch: int = 1,
-        accept: Iterable[str] = (),
+        accept: Pattern | Iterable[Pattern] = (),
         resume_from: str | Path | None = None,
     ) -> None:
         """Train until the end of epoch *max_epoch*, or until a callback sets `stopping`.
@@ -102,7 +102,7 @@ class Trainer:
         """
         self._set_up(data, steps_per_epoch, starting_epoch, max_epoch)
         self.callbacks = in_turn(with_defaults(callbacks, self.model))
-        self.accept = tuple(accept)
+        self.accept = tuple(as_patterns(accept))
         self._call_model("prepare")
         self._initialize(session_init, resume_from)
         generators = random_states(), self.session.state()
@@ -199,12 +199,16 @@ class Trainer:
         self.step, self.epoch = state["step"], state["epoch"]
         self.step_in_epoch = state["step_in_epoch"]
         self._metrics.load_state(state["metrics"])
-        if state["model"]:
-            self.model.load_state(state["model"])  # type: ignore[attr-defined]
+        load_model: Callable[[Any], None] | None = getattr(self.model, "load_state", None)
+        if load_model is not None:
+            with taking_back("model"):
+                load_model(state["model"])
         for callback in self.callbacks:
             if callback.key in state["callbacks"]:
-                callback.load_state(state["callbacks"][callback.key])
-        self._set_generators(state["random"], state["session"])
+                with taking_back(callback.key):
+                    callback.load_state(state["callbacks"][callback.key])
+        with taking_back("random"):
+            self._set_generators(state["random"], state["session"])
 
     def _model_state(self) -> dict[str, Any]:
         function: Callable[[], dict[str, Any]] | None = getattr(self.model, "state", None)
