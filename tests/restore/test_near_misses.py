@@ -18,7 +18,8 @@ def specs(*names, shape=(2,)):
         ("bn/moving_variance", "bn.running_var"),
         ("fc.weight", "module.fc.weight"),
         ("module.fc.weight", "fc.weight"),
-        ("encoder/kernel", "encodr/kernel"),
+        ("out.weight", "head.weight"),
+        ("encoder/kernal", "encodr/kernel"),
     ],
 )
 def test_the_one_that_was_meant(missing, unused):
@@ -42,3 +43,7 @@ def test_each_of_many_is_found():
     missing = specs(*(f"block{i}/attn/kernel" for i in range(count)))
     unused = specs(*(f"model.block{i}.attn.weight" for i in range(count)))
     assert nearest(missing, unused) == dict(zip(missing, unused, strict=True))
+
+
+def test_one_tensor_is_not_suggested_for_many_by_its_last_word():
+    assert nearest(specs("encoder/w", "decoder/w"), specs("head/w")) == {}

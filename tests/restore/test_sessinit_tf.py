@@ -218,7 +218,8 @@ def test_both_one_sided_lists_are_warned_about(base, warnings):
     path = ws.SaverRestore(base[0]).path
     assert warnings() == [
         f"1 variable of the model not found in {path}; they keep their initial values:\n"
-        "  head/kernel",
+        "  head/kernel\n"
+        "  perhaps: rename fc/w -> head/kernel",
         f"1 tensor of {path} not found in the model:\n  fc/w",
     ]
 
