@@ -221,3 +221,9 @@ def test_the_example_keeps_the_contract(installed: dict[str, str], tmp_path: Pat
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("file", ["json_weights.py", "test_json_weights.py"])
+def test_the_page_on_extending_shows_the_example(file: str) -> None:
+    page = (EXAMPLE.parents[1] / "docs" / "extending.md").read_text()
+    assert f"```python\n{(EXAMPLE / file).read_text()}```\n" in page
