@@ -318,7 +318,7 @@ def test_a_long_list_is_counted(warnings):
 
 
 def test_slots_and_run_state_clutter_no_warning(session, warnings):
-    extra = {"gone/Adam": ENC_W, "gone": ENC_W, "_RUN/state": ENC_W}
+    extra = {"gone/Adam": ENC_W, "gone": ENC_W, "_RUN/state": ENC_W, "beta1_power": np.ones(())}
     ws.DictRestore(WHOLE | extra).init(session)
     assert warnings() == ["1 tensor of the dict not found in the model:\n  gone"]
 

@@ -9,9 +9,9 @@ from typing import Any
 from ..errors import UnsupportedCheckpoint
 from ..formats import save_source
 from ..names import near
+from ..restore import slots
 from ..source import Source
 from ..spec import RUN_PREFIX
-from . import slots
 from .convert import refuse_same
 from .destination import check_destination
 from .metagraph import read_metagraph

@@ -21,7 +21,7 @@ from typing import cast
 from ..binary.wire import as_bytes, fields
 from ..errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint, noting
 from ..names import parent, without_output
-from .slots import is_counter, is_slot, slot_name
+from ..restore.slots import is_counter, is_slot, slot_name
 
 #: TensorFlow's training ops (core/ops/training_ops.cc): the first input is the variable trained,
 #: the others are slots, hyper-parameters and the gradient.  A custom op is not guessed at.

@@ -4,7 +4,7 @@ Names are equal after rules; `w` and `w:0` are one name, and either name of a ti
 tied variable will do.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import NameConflict
 from ..names import parent, without_output
@@ -14,6 +14,7 @@ from ..spec import RUN_PREFIX, TensorSpec
 from .fit import misfit
 from .near_misses import nearest
 from .plan import Match, Misfit, Part, Plan, Tie, Verdict
+from .slots import training_only
 
 Specs = Mapping[str, TensorSpec]
 
@@ -201,9 +202,9 @@ def source_verdicts(
             tie.other.name, given[tie.match.part][tie.match.source.name]
         )
     return tuple(
-        {name: given[i].get(name) or unmet(name, part, origins) for name in part.source.specs}
-        for i, part in enumerate(parts)
-        for origins in [tensors_asked_for(part)]
+        {name: known.get(name) or unmet[name] for name in part.source.specs}
+        for part, known in zip(parts, given, strict=True)
+        for unmet in [unmet_verdicts(part)]
     )
 
 
@@ -212,14 +213,20 @@ def tensors_asked_for(part: Part) -> set[str]:
     return {part.source.aliases.get(old, old) for old in part.origin.values()}
 
 
-def unmet(name: str, part: Part, asked_for: Container[str]) -> Verdict:
-    """Return the verdict of a tensor that no variable of the session has the name of."""
-    if part.explicit or name.startswith(RUN_PREFIX):
-        return Verdict.KEPT
-    if name not in asked_for:
-        return Verdict.DROPPED
-    quiet = part.source.specs[name].role == "run" or is_slot(name, part.source)
-    return Verdict.KEPT if quiet else Verdict.UNUSED
+def unmet_verdicts(part: Part) -> dict[str, Verdict]:
+    """Return the verdict of every tensor, should no variable of the session have its name."""
+    specs, asked_for = part.source.specs, tensors_asked_for(part)
+    for_training = {n for n in training_only(specs) if specs[n].role is None}
+
+    def verdict(name: str) -> Verdict:
+        if part.explicit or name.startswith(RUN_PREFIX):
+            return Verdict.KEPT
+        if name not in asked_for:
+            return Verdict.DROPPED
+        quiet = name in for_training or specs[name].role == "run" or is_slot(name, part.source)
+        return Verdict.KEPT if quiet else Verdict.UNUSED
+
+    return {name: verdict(name) for name in specs}
 
 
 def is_slot(name: str, source: Source) -> bool:

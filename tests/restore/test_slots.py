@@ -1,6 +1,6 @@
 """Training state known by name alone."""
 
-from warmstart.files.slots import OBJECT_GRAPH, training_only
+from warmstart.restore.slots import OBJECT_GRAPH, training_only
 from warmstart.spec import TensorSpec
 
 
