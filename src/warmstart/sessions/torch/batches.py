@@ -9,38 +9,30 @@ from torch import Tensor, nn
 from .arrays import tensor_of
 
 
-def tensors(batch: Any, module: nn.Module) -> Any:
-    """Return *batch* with every array in it, however deep, as a tensor where *module* is.
+def first_tensor(module: nn.Module) -> Tensor:
+    """Return a tensor that is where *module* is: of a module without any, in main memory."""
+    nothing = torch.empty(0)
+    return next(module.parameters(), next(module.buffers(), nothing))
 
-    Tensors are moved there too; anything else stays what it is.
+
+def tensors(batch: Any, device: torch.device) -> Any:
+    """Return *batch* with every array and tensor in it, however deep, as a tensor on *device*.
+
+    Anything else stays what it is.
     """
-    return placed(batch, device_of(module))
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Return the device of the module's first parameter or buffer; main memory if it has none."""
-    for parameter in module.parameters():
-        return parameter.device
-    for buffer in module.buffers():
-        return buffer.device
-    return torch.device("cpu")
-
-
-def placed(value: Any, device: torch.device) -> Any:
-    """Return *value* with its arrays and tensors on *device*."""
-    match value:
+    match batch:
         case Tensor():
-            return value.to(device)  # itself when it is there already
+            return batch if batch.device == device else batch.to(device)
         case np.ndarray() | np.generic():
-            return as_tensor(np.asarray(value)).to(device)
+            return tensors(as_tensor(np.asarray(batch)), device)
         case dict():
-            return {key: placed(item, device) for key, item in value.items()}
+            return {key: tensors(item, device) for key, item in batch.items()}
         case list():
-            return [placed(item, device) for item in value]
+            return [tensors(item, device) for item in batch]
         case tuple():
-            items = [placed(item, device) for item in value]
-            return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
-    return value
+            items = [tensors(item, device) for item in batch]
+            return type(batch)(*items) if hasattr(batch, "_fields") else tuple(items)
+    return batch
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

@@ -10,12 +10,13 @@ It refuses to know the loop, its callbacks and its checkpoints.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ...errors import ResumeError
-from .batches import tensors
+from .batches import first_tensor, tensors
 from .portable import pack, part, unpack
 from .session import TorchSession
 from .variables import variables_of
@@ -57,9 +58,14 @@ class TorchModel:
         self._after_epoch = scheduler is not None and scheduler_every == "epoch"
         self._gradprocs = tuple(gradprocs)
         self._scaled: list[tuple[Tensor, float]] | None = None
+        self._first = torch.empty(0)  # a tensor that tells where the module is
 
     def prepare(self) -> None:
-        """Find the parameters whose gradients are scaled; RuleError for a rule that has none."""
+        """Find the parameters whose gradients are scaled; RuleError for a rule that has none.
+
+        What is looked for here once would take longer than all else that a step adds.
+        """
+        self._first = first_tensor(self.module)
         variables = variables_of(self.module)
         parameters = {
             name: variables.tensors(name, self.module)
@@ -79,7 +85,7 @@ class TorchModel:
             self.prepare()
         if not self.module.training:
             self.module.train()
-        batch = tensors(batch, self.module)
+        batch = tensors(batch, self._first.device)
         if isinstance(self.optimizer, LBFGS):
             losses = self._step_with_closure(self.optimizer, batch)
         else:

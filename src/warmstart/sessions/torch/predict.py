@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .arrays import array_of
-from .batches import tensors
+from .batches import first_tensor, tensors
 
 
 def predictor(
@@ -24,8 +24,9 @@ def predictor(
 
     def predict(*inputs: Any) -> list[np.ndarray]:
         args, kwargs = arguments(inputs, input_names)
+        device = first_tensor(module).device
         with evaluating(module), torch.no_grad():
-            output = module(*tensors(args, module), **tensors(kwargs, module))
+            output = module(*tensors(args, device), **tensors(kwargs, device))
         return [as_array(each) for each in chosen(output, output_names)]
 
     return predict
