@@ -22,7 +22,7 @@ from ...binary.checksum import mask
 from ...binary.stream import Stream
 from ...binary.table import write_table
 from ...source import Source
-from ...spec import TensorSpec, checked_nbytes
+from ...spec import checked_nbytes
 from .. import notes
 from .held import check, keys_of, strings_in, under_keys
 from .index import NOTE
@@ -101,18 +101,19 @@ def write_tensors(
     source: Source, keys: Mapping[str, str], note: str | None, file: FileIO
 ) -> dict[str, bytes]:
     """Write every tensor to *file* in the order of keys; return the encoded entries by key."""
-    specs, entries, ledger = source.specs, dict[str, bytes](), Ledger()
-    names = sorted(specs, key=keys.__getitem__)
-    with Stream(file, expected=expected_nbytes(specs.values())) as stream:
-        for (dtype, shape), alike in groupby(names, lambda n: (specs[n].dtype, specs[n].shape)):
-            if dtype == "string":
-                for name in alike:
-                    strings = strings_in(source.read(name))
-                    entries[keys[name]] = write_strings(strings, shape, stream)
-            else:
-                write_alike(source, list(alike), keys, ledger[dtype, shape], stream)
-        if note is not None:
-            entries[NOTE] = write_strings([note.encode()], (), stream)
+    kinds = {name: (spec.dtype, spec.shape) for name, spec in source.specs.items()}
+    entries, ledger = dict[str, bytes](), Ledger()
+    stream = Stream(file, expected=expected_nbytes(kinds.values()))
+    for (dtype, shape), alike in groupby(sorted(kinds, key=keys.__getitem__), kinds.__getitem__):
+        if dtype == "string":
+            for name in alike:
+                strings = strings_in(source.read(name))
+                entries[keys[name]] = write_strings(strings, shape, stream)
+        else:
+            write_alike(source, list(alike), keys, ledger[dtype, shape], stream)
+    if note is not None:
+        entries[NOTE] = write_strings([note.encode()], (), stream)
+    stream.flush()
     for kind in ledger.values():
         entries |= kind.encoded()
     return entries
@@ -136,11 +137,11 @@ def write_strings(strings: list[bytes], shape: tuple[int, ...], stream: Stream) 
     return encode_entry(entry)
 
 
-def expected_nbytes(specs: Iterable[TensorSpec]) -> int:
+def expected_nbytes(kinds: Iterable[tuple[str, tuple[int, ...]]]) -> int:
     """Return about how large the data file will be; strings are not known before they are read."""
-    kinds = Counter((spec.dtype, spec.shape) for spec in specs)
     return sum(
-        count * -(-checked_nbytes(*kind) // ALIGNMENT) * ALIGNMENT for kind, count in kinds.items()
+        count * -(-checked_nbytes(*kind) // ALIGNMENT) * ALIGNMENT
+        for kind, count in Counter(kinds).items()
     )
 
 
