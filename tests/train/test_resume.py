@@ -153,6 +153,16 @@ def test_without_a_pointer_the_newest_sound_one_is_taken(
     assert "there is no file `checkpoint`" in caplog.text
 
 
+@pytest.mark.parametrize("text", [b"", b"\0" * 40, b'model_checkpoint_path: "model'])
+def test_a_damaged_pointer_gives_way_to_the_newest_sound_one(
+    folder: Path, train: Train, text: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    train()
+    (folder / "checkpoint").write_bytes(text)
+    assert checkpoint_to_resume(None) == folder / "model-15"
+    assert "the newest sound one:\n  checkpoint: " in caplog.text
+
+
 def test_a_folder_without_a_sound_checkpoint_is_not_begun_anew(folder: Path, train: Train) -> None:
     train(max_epoch=1)
     cut(folder / "model-5.index")

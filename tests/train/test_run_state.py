@@ -14,13 +14,19 @@ leaves = (
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False)
-    | st.text()
-    | st.binary()
-    | st.tuples(st.integers(), st.text())
+    | st.text(max_size=3)
+    | st.binary(max_size=3)
+    | st.tuples(st.integers(), st.text(max_size=3))
 )
-keys = st.text().filter(lambda key: not key.startswith("#"))
+keys = st.text("a#/%\0é", max_size=3)
 trees = st.dictionaries(
-    keys, st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(keys, inner))
+    keys,
+    st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=3,
 )
 
 
