@@ -9,6 +9,7 @@ A source refuses to know what a tensor is for a model: it only says what it hold
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -57,6 +58,13 @@ class Source(ABC):
     def aliases(self) -> Mapping[str, str]:
         """Other names of tied tensors: alias -> the name in `specs`.  `read` takes either."""
         return {}
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Return a block in which many tensors are read and none is changed.
+
+        A source to which each read alone is dear may fetch several at once there.
+        """
+        return nullcontext()
 
     def read_order(self) -> Iterator[str]:
         """Yield every name in the order that reads the file from front to back."""
@@ -162,6 +170,9 @@ class View(Source):
 
     def read_slice(self, name: str, index: Index) -> "np.ndarray":
         return self._source.read_slice(self._old(name), index)
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self._source.reading()
 
     def read_order(self) -> Iterator[str]:
         news: dict[str, list[str]] = {}

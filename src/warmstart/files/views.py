@@ -1,7 +1,7 @@
 """A source as a command needs it: opened, under rules, counted while it is read."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,9 @@ class Wrapper(Source):
     @property
     def aliases(self) -> Mapping[str, str]:
         return self._source.aliases
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self._source.reading()
 
     def read_order(self) -> Iterator[str]:
         return self._source.read_order()

@@ -169,5 +169,5 @@ def format_to_save(path: str | Path, format: str | None = None) -> str:
 def save_source(source: Source, path: str | Path, *, format: str | None = None) -> None:
     """Write *source* to *path* in *format*, or in the one its extension names."""
     path = expanded(path)
-    with noting(f"while saving {path}"):
+    with noting(f"while saving {path}"), source.reading():
         format_named(format_to_save(path, format)).save_source(source, path)

@@ -49,7 +49,7 @@ class Frozen:
         self._session = session
         self._freezing = freezing
         self._thawed = False
-        self._hashes = {name: self._hash(name) for name in self.names}
+        self._hashes = self._hashed(self.names)
         session.watch(self)
 
     @property
@@ -61,7 +61,7 @@ class Frozen:
         """Return the hash of every frozen variable, or raise FreezeError naming all that moved."""
         if self._thawed:
             raise FreezeError("these variables were thawed, so nothing holds them any more")
-        now = {name: self._hash(name) for name in self.names}
+        now = self._hashed(self.names)
         unknown = [name for name, before in self._hashes.items() if before is None]
         if unknown:
             raise FreezeError(
@@ -85,7 +85,7 @@ class Frozen:
     def assigned(self, names: Collection[str]) -> None:
         """Take the values of *names*, just set on purpose, as the ones to be kept."""
         if not self._thawed:
-            self._hashes |= {name: self._hash(name) for name in names if name in self._hashes}
+            self._hashes |= self._hashed(name for name in names if name in self._hashes)
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +97,10 @@ class Frozen:
         traceback: TracebackType | None,
     ) -> None:
         self.thaw()
+
+    def _hashed(self, names: Iterable[str]) -> dict[str, str | None]:
+        with self._session.reading():
+            return {name: self._hash(name) for name in names}
 
     def _hash(self, name: str) -> str | None:
         try:

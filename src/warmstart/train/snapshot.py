@@ -5,6 +5,7 @@ one index commits everything.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,9 @@ class Snapshot(Source):
 
     def read(self, name: str) -> np.ndarray:
         return self._arrays[name] if name in self._arrays else self._session.read(name)
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self._session.reading()
 
     def read_all(self) -> dict[str, np.ndarray]:
         return {**self._session.read_all(), **self._arrays}

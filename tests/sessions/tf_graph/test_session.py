@@ -96,8 +96,48 @@ def test_assigning_adds_nothing_to_the_graph(graph, resource):
     session = ws.session_for(v1.Session(graph=graph))
     session.assign([("a", np.float32([1, 2]))])
     session.read("a")
-    session.initialize(["a"])
     assert graph.version == before
+
+
+def test_variables_without_a_value_are_found_among_many(graph, resource):
+    names = [f"v{i}" for i in range(7)]
+    for name in names:
+        v1.get_variable(name, [2], use_resource=resource)
+    graph.finalize()
+    session = ws.session_for(v1.Session(graph=graph))
+    session.assign((name, np.zeros(2, "f4")) for name in names if name not in ("v2", "v5"))
+    assert session.initialize(names) == ["v2", "v5"]
+
+
+def test_while_nothing_changes_values_are_read_in_groups(graph, resource, monkeypatch):
+    for name in ("b", "a", "d", "c"):
+        v1.get_variable(name, [2], use_resource=resource)
+    session = ws.session_for(v1.Session(graph=graph))
+    session.initialize(["a", "b", "c"])
+    monkeypatch.setattr(values, "GROUP_NBYTES", 16)
+    expected = [session.read(name) for name in ("a", "b", "c")]
+    runs = []
+    run = session.tf_session.run
+    with session.reading(), session.reading():
+        monkeypatch.setattr(
+            session.tf_session, "run", lambda *args: (runs.append(args), run(*args))[1]
+        )
+        np.testing.assert_array_equal([session.read(name) for name in ("a", "b", "c")], expected)
+        with pytest.raises(ws.CheckpointError, match="without a value yet: d"):
+            session.read("d")
+    assert len(runs) == 2
+    session.assign([("a", np.float32([1, 2]))])
+    np.testing.assert_array_equal(session.read("a"), [1, 2])
+
+
+def test_what_is_read_ahead_is_bounded(graph, running, monkeypatch):
+    for i in range(12):
+        v1.get_variable(f"v{i:02}", [2])
+    session = running()
+    monkeypatch.setattr(values, "GROUP_NBYTES", 8)
+    with session.reading():
+        held = [(session.read(n), len(session._ahead._values))[1] for n in sorted(session.specs)]
+    assert max(held) == 4
 
 
 def test_a_partitioned_variable_is_one(graph, running, resource):

@@ -1,6 +1,7 @@
 """A `tf.compat.v1.Session` as a session: the global variables of its graph, live."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class GraphSession(Session):
         self._seen: tuple[int, ...] = ()
         self._variables: dict[str, Variable] = {}
         self._specs: dict[str, TensorSpec] = {}
+        self._ahead: values.ReadAhead | None = None
 
     @property
     def anchor(self) -> Any:
@@ -91,7 +93,20 @@ class GraphSession(Session):
         return find
 
     def read(self, name: str) -> "np.ndarray":
-        return values.read(self.tf_session, self._finder()(name))
+        variable = self._finder()(name)
+        if self._ahead is not None:
+            return self._ahead.read(variable)
+        return values.read(self.tf_session, variable)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read values in groups in the block, in which nothing trains or assigns."""
+        before = self._ahead
+        self._ahead = before or values.ReadAhead(self.tf_session, self.variables.values())
+        try:
+            yield
+        finally:
+            self._ahead = before
 
     def read_all(self) -> "dict[str, np.ndarray]":
         found: dict[str, np.ndarray] = {}
