@@ -167,6 +167,14 @@ def test_a_full_disk_at_every_point(before: str, name: str, template: Path) -> N
     assert not any(TEMPORARY in file for trial in done for file in trial.files)
 
 
+def test_a_folder_that_cannot_be_synced(used: Path, name: str) -> None:
+    """The new checkpoint is there, and the error does not say otherwise."""
+    last = tried(used, name, Fault.FULL)[-1]
+    assert (last.point.call, last.found) == ("fsync", "new")
+    assert "was written, but its folder could not be synced: No space left" in str(last.error)
+    assert "a power cut may bring back what was there before" in str(last.error)
+
+
 def files_of(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in folder.iterdir()))
 

@@ -379,6 +379,16 @@ def test_a_member_that_is_no_array(tmp_path: Path) -> None:
     assert "in the member 'notes.txt'" in full_text(caught.value)
 
 
+def test_an_array_larger_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty(size: int, dtype: Any) -> np.ndarray:
+        raise MemoryError
+
+    np.savez_compressed(tmp_path / "m.npz", x=np.ones(3))
+    monkeypatch.setattr(np, "empty", empty)
+    with pytest.raises(UnsupportedCheckpoint, match="152 bytes do not fit into memory"):
+        load(tmp_path / "m.npz")
+
+
 # --- headers ----------------------------------------------------------------------------------
 
 FIELDS = "'descr': '<f4', 'fortran_order': False"

@@ -30,7 +30,7 @@ def locate(path: Path) -> Path | None:
         return locate_in(path)
     if not path.is_file():
         return None
-    if path.name.endswith((*EXTENSIONS, INDEX)) or looks_like(path):
+    if path.name.lower().endswith((*EXTENSIONS, INDEX)) or looks_like(path):
         return path
     return None
 
@@ -65,4 +65,4 @@ def looks_like(path: Path) -> bool:
 
 def open_source(path: Path, *, verify: bool) -> Source:
     """Open a file or an index; *verify* finds nothing to check, since there are no checksums."""
-    return ShardedSource(path) if path.name.endswith(INDEX) else SafetensorsSource(path)
+    return ShardedSource(path) if path.name.lower().endswith(INDEX) else SafetensorsSource(path)
