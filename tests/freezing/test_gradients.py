@@ -27,7 +27,7 @@ def test_a_regex_that_matches_nothing_is_named():
     with pytest.raises(RuleError) as caught:
         ws.ScaleGradient([("conv0", 0), ("fc/.*", 0), ("bn/.*", 1)]).factors(NAMES)
     assert str(caught.value).splitlines() == [
-        "of 4 variables with a gradient none matches:",
+        "these regexes match none of 4 variables with a gradient:",
         "  conv0    near it: conv0/b, conv0/W, conv01/W",
         "  bn/.*",
     ]

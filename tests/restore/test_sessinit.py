@@ -239,6 +239,23 @@ def test_the_advice_of_a_misfit_can_be_followed(session):
     assert set(ws.DictRestore(arrays, rules="drop fc/*").init(session).dropped) == {"fc/w", "fc/b"}
 
 
+def test_shapes_and_dtypes_are_advised_on_apart():
+    arrays = {"a": np.ones(3), "b": np.ones(2, bool)}
+    with pytest.raises(RestoreMismatch) as caught:
+        ws.DictRestore(arrays).init(model("a", "b"))
+    assert str(caught.value).splitlines()[3:5] == [
+        'To keep their initial values: ignore_mismatch=True, or rules=["drop a"].',
+        "Integers are only widened and never become floats: convert the values, or leave them out "
+        'with rules=["drop b"].',
+    ]
+
+
+def test_the_advice_on_very_many_is_short():
+    names = [f"x{i}" for i in range(12)]
+    with pytest.raises(RestoreMismatch, match=r'"drop x7", \.\.\.\]'):
+        ws.DictRestore(dict.fromkeys(names, np.ones(3))).init(model(*names))
+
+
 def test_a_misfit_in_a_chain_names_its_file(npz, session):
     with pytest.raises(RestoreMismatch, match=r"checkpoint float64 \(9,\)  in the dict"):
         ws.SmartInit([str(npz), {"enc/b": np.ones(9)}]).init(session)

@@ -121,7 +121,9 @@ def frozen_names(session: Session, patterns: Collection[Pattern]) -> list[str]:
     if unmatched or not patterns:
         texts = [p if isinstance(p, str) else p.pattern for p in unmatched]
         rows = [f"  {text}{near_text(text, names)}" for text in texts]
-        raise FreezeError("\n".join([f"of {len(names)} variables none matches:", *rows]))
+        raise FreezeError(
+            "\n".join([f"these patterns match none of {len(names)} variables:", *rows])
+        )
     return list(dict.fromkeys(names[name] for name in selected(names, patterns)))
 
 

@@ -81,5 +81,7 @@ def refuse_idle(regexes: Iterable[re.Pattern[str]], names: Sequence[str]) -> Non
     if idle:
         rows = [f"  {text}{near_text(text, names)}" for text in idle]
         raise RuleError(
-            "\n".join([f"of {len(names)} variables with a gradient none matches:", *rows])
+            "\n".join(
+                [f"these regexes match none of {len(names)} variables with a gradient:", *rows]
+            )
         )

@@ -49,26 +49,37 @@ def misfit_rows(misfits: Iterable[Misfit], plan: Plan) -> list[str]:
 
 def advice(misfits: Sequence[Misfit], plan: Plan) -> list[str]:
     """Return what to do about *misfits*: a dtype needs a conversion, a shape may be ignored."""
-    patterns = drop_patterns(misfits, plan)
-    rules = ", ".join(f'"drop {pattern}"' for pattern in patterns[:MAX_PATTERNS])
-    rules += ", ..." if len(patterns) > MAX_PATTERNS else ""
-    if any(m.reason == "dtype" for m in misfits):
-        return [
+    shapes = [m for m in misfits if m.reason == "shape"]
+    dtypes = [m for m in misfits if m.reason == "dtype"]
+    lines = []
+    if shapes:
+        rules = drop_rules(shapes, plan)
+        lines.append(f"To keep their initial values: ignore_mismatch=True, or rules=[{rules}].")
+    if dtypes:
+        lines.append(
             "Integers are only widened and never become floats: convert the values, or leave them "
-            f"out with rules=[{rules}]."
-        ]
-    return [f"To keep their initial values: ignore_mismatch=True, or rules=[{rules}]."]
+            f"out with rules=[{drop_rules(dtypes, plan)}]."
+        )
+    return lines
+
+
+def drop_rules(misfits: Iterable[Misfit], plan: Plan) -> str:
+    """Return rules that leave *misfits* out, as they are written in a list."""
+    patterns = drop_patterns(misfits, plan)
+    more = ["..."] if len(patterns) > MAX_PATTERNS else []
+    return ", ".join([*(f'"drop {pattern}"' for pattern in patterns[:MAX_PATTERNS]), *more])
 
 
 def drop_patterns(misfits: Iterable[Misfit], plan: Plan) -> list[str]:
-    """Return patterns that match *misfits* and nothing that is loaded: `fc/*` where that is so."""
+    """Return patterns that match *misfits* and nothing else: `fc/*` where that is so."""
     names = list(dict.fromkeys(m.match.target.name for m in misfits))
-    loaded = {scope for name in plan.named(Verdict.LOADED) for scope in scopes_of(name)}
+    others = [name for name, verdict in plan.targets.items() if verdict is not Verdict.MISSING]
+    there = {scope for name in {*others} - {*names} for scope in scopes_of(name)}
     count = Counter(scope for name in names for scope in scopes_of(name)[:1])
     result: dict[str, None] = {}
     for name in names:
         scope = next(iter(scopes_of(name)), "")
-        result[f"{scope}*" if count[scope] > 1 and scope not in loaded else name] = None
+        result[f"{scope}*" if count[scope] > 1 and scope not in there else name] = None
     return list(result)
 
 
