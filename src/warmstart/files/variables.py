@@ -32,17 +32,27 @@ def load_vars(path: str | Path) -> "dict[str, np.ndarray]":
     """Return every variable of the checkpoint at *path* by name, run state (`_RUN/`) left out.
 
     Checksums are checked.  A tied tensor stands under each of its names, as one array.  The arrays
-    are the caller's own, to be changed at will; `open(path).read_all()` spares the copy and gives
-    read-only views of the file.
+    may be changed at will, which never changes the file: those of a bundle are mapped, and a page
+    is copied when it is written to.
     """
     with open_source(path) as source:
         arrays = {
-            name: array if array.flags.writeable else array.copy()
+            name: writable(array)
             for name, array in source.read_all().items()
             if not name.startswith(RUN_PREFIX)
         }
         aliases = source.aliases.items()
         return arrays | {alias: arrays[name] for alias, name in aliases if name in arrays}
+
+
+def writable(array: "np.ndarray") -> "np.ndarray":
+    """Return *array* if it may be written to, or allowed to be; else a copy."""
+    if not array.flags.writeable:
+        try:
+            array.flags.writeable = True  # of a private map, which copies the pages written to
+        except ValueError:
+            return array.copy()
+    return array
 
 
 def save_vars(
