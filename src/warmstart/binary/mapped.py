@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import sys
 from pathlib import Path
 
 from ..errors import CheckpointError, CheckpointNotFound
@@ -10,6 +11,8 @@ Mapped = mmap.mmap | bytes
 
 #: Linux's MADV_POPULATE_READ (5.14): map all pages at once instead of one fault for each few.
 POPULATE_READ = 22
+#: Linux's MAP_NORESERVE, by number: not every Python names it.
+NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
 
 def map_file(path: Path, *, private: bool = False) -> Mapped:
@@ -37,11 +40,17 @@ def map_shared(descriptor: int) -> mmap.mmap:
 
 
 def map_privately(descriptor: int) -> mmap.mmap:
-    """Map an open file copy-on-write, reserving no memory for the copies where that can be said."""
-    if not hasattr(mmap, "MAP_NORESERVE"):
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
-    flags, protection = mmap.MAP_PRIVATE | mmap.MAP_NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
-    return mmap.mmap(descriptor, 0, flags=flags, prot=protection)
+    """Map an open file copy-on-write; read-only where the system is afraid of the copies.
+
+    Without NORESERVE Linux refuses a file larger than the memory, as if all would be written to.
+    """
+    try:
+        if sys.platform != "linux":
+            return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+        protection = mmap.PROT_READ | mmap.PROT_WRITE
+        return mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE | NORESERVE, prot=protection)
+    except OSError:
+        return map_shared(descriptor)
 
 
 def populate(data: Mapped) -> None:

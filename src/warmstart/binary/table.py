@@ -117,7 +117,7 @@ class Table:
             )
         if compression:
             raise CorruptCheckpoint(
-                f"the table's block at byte {offset} has an unknown compression"
+                f"the table's block at byte {offset} has the unknown compression {compression}"
             )
         self._sound.add(offset)
 
@@ -149,9 +149,7 @@ def entries(block: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
         length, at = read_varint(block, at)
         middle = at + fresh
         if shared > len(key) or middle + length > end:
-            raise CorruptCheckpoint(
-                f"an entry of the table before byte {at} of its block is broken"
-            )
+            raise CorruptCheckpoint(f"an entry before byte {at} of a block of the table is broken")
         key = key[:shared] + block[at:middle]
         at = middle + length
         yield key, block[middle:at]
