@@ -97,7 +97,7 @@ class BundleSource(Source):
             place = entry, name if entry.slices else ""
             if place not in known:
                 known[place] = self._read(name, entry)
-                left -= entry.size or known[place].nbytes
+                left -= entry.size or taken(known[place])
                 if left < 0:
                     raise CorruptCheckpoint(
                         f"the tensors up to {name!r} take more than the {self._shards.nbytes} "
@@ -232,6 +232,11 @@ def opened(prefix: Path, *, verify: bool) -> tuple[Index, Shards]:
             continue
     index = Index(map_file(index_of(prefix)), verify=verify)
     return index, Shards(prefix, index.header.shards)
+
+
+def taken(merged: "np.ndarray") -> int:
+    """Return the bytes that the values of *merged* take in a file at least."""
+    return merged.size if merged.dtype == object else merged.nbytes
 
 
 def swapped(dtype: "np.dtype") -> "np.dtype":
