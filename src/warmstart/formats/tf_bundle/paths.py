@@ -8,14 +8,15 @@ FOLDER/checkpoint                  which PREFIX of the folder is the latest
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from ...errors import CheckpointNotFound, UnsupportedCheckpoint, noting
-from .state import FILE_NAME, is_state, parse_state
+from ...binary.table import MAGIC
+from ...errors import CheckpointError, CheckpointNotFound, UnsupportedCheckpoint, noting
+from .state import FILE_NAME, MAX_BYTES, is_state, parse_state
 
 INDEX = ".index"
 DATA = re.compile(r"(?P<prefix>.+)\.data-(?P<shard>\d{5,})-of-(?P<shards>\d{5,})", re.DOTALL)
-TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 
 
 def prefix_of(path: Path) -> Path:
@@ -68,11 +69,12 @@ def locate(path: Path) -> Path | None:
             check_has_data(prefix, data)
             return prefix
         if data and (prefix != path or not path.exists()):
-            raise CheckpointNotFound(
-                f"{next(iter(data)).name} is there, but {index_of(prefix)}, the index of the same "
-                "bundle, is not: both are needed"
-            )
-    refuse_version_1(path)
+            raise without_index(prefix, data)
+    if is_table(path):
+        raise UnsupportedCheckpoint(
+            f"{path} is a TensorFlow checkpoint of version 1, which is not read; save it anew "
+            "with tf.compat.v1.train.Saver(write_version=2)"
+        )
     return None
 
 
@@ -90,12 +92,41 @@ def check_has_data(prefix: Path, data: dict[Path, tuple[int, int]]) -> None:
         )
 
 
+def without_index(prefix: Path, data: Iterable[Path]) -> CheckpointNotFound:
+    """Return the error for the files *data* of the bundle *prefix* that has no index."""
+    return CheckpointNotFound(
+        f"{next(iter(data)).name} is there, but {index_of(prefix)}, the index of the same bundle, "
+        "is not: both are needed"
+    )
+
+
+def refuse_halves(folder: Path) -> None:
+    """Raise when there is half a bundle in *folder*."""
+    for path in (folder / name for name in names_in(folder)):
+        if DATA.fullmatch(path.name):
+            raise without_index(prefix_of(path), [path])
+        if path.name.endswith(INDEX) and is_table(path):
+            check_has_data(prefix_of(path), {})
+
+
 def is_pointer(path: Path) -> bool:
     """Return whether *path* is a file like `checkpoint`, which points to a bundle."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return is_state(file.read(4096))
+    return path.is_file() and is_state(read_from(path, 0, 4096))
+
+
+def is_table(path: Path) -> bool:
+    """Return whether *path* is a file that ends as a table does."""
+    return path.is_file() and read_from(path, -len(MAGIC), len(MAGIC)) == MAGIC
+
+
+def read_from(path: Path, begin: int, nbytes: int) -> bytes:
+    """Return *nbytes* of the file *path* from *begin*, counted from its end when negative."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, begin if begin >= 0 else path.stat().st_size + begin))
+            return file.read(nbytes)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def latest(folder: Path) -> Path | None:
@@ -107,7 +138,9 @@ def latest(folder: Path) -> Path | None:
     if is_pointer(Path(folder) / FILE_NAME):
         return pointed(Path(folder) / FILE_NAME)
     prefixes = bundles(folder)
-    return max(prefixes, key=age) if prefixes else None
+    if not prefixes:
+        refuse_halves(folder)
+    return max(prefixes, key=age, default=None)
 
 
 def bundles(folder: Path) -> list[Path]:
@@ -131,7 +164,7 @@ def pointed(file: Path) -> Path:
     moved.
     """
     with noting(f"while reading {file}"):
-        state = parse_state(file.read_bytes())
+        state = parse_state(read_from(file, 0, MAX_BYTES + 1))
     written = Path(state.latest)
     candidates = [file.parent / written, file.parent / written.name]
     for prefix in candidates:
@@ -142,16 +175,3 @@ def pointed(file: Path) -> Path:
     raise CheckpointNotFound(
         f"{file} points to {state.latest!r}, which is not there; bundles in its folder: {others}"
     )
-
-
-def refuse_version_1(path: Path) -> None:
-    """Raise when *path* is a checkpoint of TensorFlow's first format, one table without index."""
-    if not path.is_file() or path.stat().st_size < 48:
-        return
-    with path.open("rb") as file:
-        file.seek(-len(TABLE_MAGIC), os.SEEK_END)
-        if file.read() == TABLE_MAGIC:
-            raise UnsupportedCheckpoint(
-                f"{path} is a TensorFlow checkpoint of version 1, which is not read; save it anew "
-                "with tf.compat.v1.train.Saver(write_version=2)"
-            )

@@ -63,7 +63,7 @@ def read_state(folder: Path, name: str = FILE_NAME) -> State | None:
 
 def is_state(raw: bytes) -> bool:
     """Return whether *raw*, the beginning of a file, looks like one."""
-    start = re.match(rb"\s*(?:#[^\n]*\s+)*(\w+)\s*:", raw)
+    start = re.match(rb"(?:\s|#[^\n]*+\n)*+(\w++)\s*+:", raw)
     return start is not None and start[1].decode("ascii", "replace") in FIELDS
 
 
