@@ -192,6 +192,11 @@ def test_statistics_go_on_where_asked(net, train, bits):
     assert moved == {"head.weight", "head.bias", *THEIR_STATISTICS}
 
 
+def test_statistics_alone_are_not_both_frozen_and_trained(net):
+    with pytest.raises(ws.FreezeError, match=r"norm\.running_mean: statistics, and train_stat"):
+        ws.session_for(net).freeze(["norm.running_mean"], train_statistics=True)
+
+
 def test_a_frozen_bias_does_not_hold_the_statistics_of_a_trained_scale(net):
     freezing = ws.session_for(net).freeze(["norm.bias"])
     assert freezing.names == ("norm.bias",)

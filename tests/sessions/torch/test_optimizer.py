@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import warmstart as ws
+from warmstart.testing.data import through_a_checkpoint
 
 
 def batch_step(module, optimizer, x):
@@ -50,7 +51,7 @@ def carry_over(source, target):
     assert set(creatable) >= missing
     assert all(creatable[name] == source.specs[name] for name in missing)
     target.assign((name, source.read(name)) for name in source.specs)
-    target.load_state(source.state())
+    target.load_state(through_a_checkpoint(source.state()))
 
 
 def test_a_fresh_optimizer_goes_on_as_the_old_one(mlp, make_optimizer):
@@ -160,3 +161,19 @@ def test_slots_follow_a_replaced_layer(mlp):
     mlp[2] = nn.Linear(4, 2)
     with pytest.raises(ws.CheckpointError, match=r"no tensor '2.weight/momentum_buffer'"):
         session.read("2.weight/momentum_buffer")
+
+
+def test_a_slot_that_no_step_would_make_is_refused(mlp):
+    optimizer = torch.optim.Adam(mlp.parameters())
+    session = ws.session_for(mlp, optimizer=optimizer)
+    with pytest.raises(ws.CheckpointError, match=r"no tensor '0.weight/velocity'"):
+        session.assign([("0.weight/velocity", np.zeros((4, 3), np.float32))])
+    with pytest.raises(ws.RestoreMismatch, match=r"'0.weight/exp_avg' is float32 \(4, 3\); it can"):
+        session.assign([("0.weight/exp_avg", np.float32(0)[None])])
+
+
+def test_two_parameters_on_one_memory_cannot_both_be_resumed(mlp):
+    net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    net[1].weight.data = net[0].weight.data
+    session = ws.session_for(net, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
+    assert "1 of its parameters" in session.unresumable()["optimizer"]

@@ -79,6 +79,10 @@ def freeze(
     statistics = {id(buffer) for each in all_statistics for buffer in each.buffers}
     kept = {id(buffer) for each in held for buffer in each.buffers}
     still = (asked - statistics) | kept
+    if not still:
+        raise FreezeError(
+            f"{', '.join(wanted)}: statistics, and train_statistics=True leaves them free to move"
+        )
     tensors = [t for name in variables.by_name for t in variables.tensors(name, module)]
     return TorchFreezing(
         module,

@@ -6,8 +6,8 @@ PyTorch itself numbers parameters by their place in the groups, so that after a 
 freezing one gets another's momentum.  Names do not move.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from ...names import inside, joined, parent
 from ...spec import TensorSpec
-from .arrays import tensor_of, tensor_spec, write
+from .arrays import tensor_of, tensor_specs, write
 from .first_step import first_state, looks_only_at_groups
 
 
@@ -44,19 +44,16 @@ class NamedOptimizer:
 
     optimizer: Optimizer | NoOptimizer
     names: Mapping[int, str]  # id of a parameter -> the name of its variable
+    parameters: Mapping[str, Tensor]  # those the optimizer has, by that name
+    group_of: Mapping[str, int]  # the index of their group
     made: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)  # first states
 
-    @property
-    def parameters(self) -> dict[str, Tensor]:
-        """The parameters that the optimizer has, by the name of their variable."""
-        return {self.names[id(p)]: p for p in self.all_parameters() if id(p) in self.names}
+    def strangers(self) -> int:
+        """Return how many parameters of the optimizer are no variables of the module."""
+        everything = (p for group in self.optimizer.param_groups for p in group["params"])
+        return sum(self.parameters.get(self.names.get(id(p), "")) is not p for p in everything)
 
-    def all_parameters(self) -> Iterator[Tensor]:
-        """Yield every parameter of every group, one outside the module too."""
-        for group in self.optimizer.param_groups:
-            yield from group["params"]
-
-    def slots(self) -> dict[str, "Slot"]:
+    def slots(self) -> dict[str, Slot]:
         """Return every tensor of the state by its name as a variable."""
         return {
             joined(name, key): Slot(name, parameter, key, value)
@@ -84,12 +81,12 @@ class NamedOptimizer:
         A parameter gets all that are still to be made for it or none, since half a state is one
         that no optimizer can go on from.
         """
-        parameters = self.parameters
         wanted: dict[str, dict[str, TensorSpec]] = {}
         for name, spec in specs.items():
             owner = parent(name)
-            if owner in parameters and inside(name, owner) not in self.state_of(parameters[owner]):
-                wanted.setdefault(owner, {})[name] = spec
+            parameter = self.parameters.get(owner)
+            if parameter is not None and inside(name, owner) not in self.state_of(parameter):
+                wanted.setdefault(owner, {})[name] = replace(spec, name=name, role="slot")
         found: dict[str, TensorSpec] = {}
         for owner, offered in wanted.items():
             coming = self.coming(owner, offered)
@@ -97,60 +94,76 @@ class NamedOptimizer:
                 found.update(coming)
         return found
 
-    def coming(self, name: str, offered: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
-        """Return the slots still to be made for the parameter *name*.
+    def coming(self, owner: str, offered: Mapping[str, TensorSpec]) -> Mapping[str, TensorSpec]:
+        """Return the slots still to be made for the parameter *owner*.
 
         An optimizer that cannot be asked is taken to make whatever is *offered*.
         """
-        parameter = self.parameters[name]
         if not looks_only_at_groups(self.optimizer):
-            return {slot: spec.renamed(slot) for slot, spec in offered.items()}
-        there = self.state_of(parameter)
-        return {
-            joined(name, key): tensor_spec(joined(name, key), value, "slot")
-            for key, value in self.first_state(parameter).items()
-            if is_slot(key, value) and key not in there
-        }
-
-    def first_state(self, parameter: Tensor) -> dict[str, Any]:
-        """Return what the optimizer will keep for *parameter*; asked once for all alike."""
-        index, group = next(
-            (i, group)
-            for i, group in enumerate(self.optimizer.param_groups)
-            if any(p is parameter for p in group["params"])
+            return offered
+        there = self.state_of(self.parameters[owner])
+        return tensor_specs(
+            {
+                joined(owner, key): (value, "slot")
+                for key, value in self.first_state(owner).items()
+                if is_slot(key, value) and key not in there
+            }
         )
-        key = (index, parameter.shape, parameter.stride(), parameter.dtype, parameter.device)
+
+    def first_state(self, owner: str) -> dict[str, Any]:
+        """Return what the optimizer will keep for *owner*; asked once for all that are alike."""
+        like, index = self.parameters[owner], self.group_of[owner]
+        key = (index, like.shape, like.stride(), like.dtype, like.device)
         if key not in self.made:
-            self.made[key] = first_state(self.optimizer, group, parameter)
+            group = self.optimizer.param_groups[index]
+            self.made[key] = first_state(self.optimizer, group, like)
         return self.made[key]
 
     def assign(self, name: str, array: np.ndarray) -> bool:
-        """Set the slot *name*, creating it if need be; return whether a parameter owns it."""
-        owner = self.parameters.get(parent(name))
-        if owner is None:
+        """Set the slot *name*, creating it if need be; return whether there is such a slot."""
+        owner, key = parent(name), inside(name, parent(name))
+        if owner not in self.parameters or key is None:
             return False
-        key = inside(name, parent(name))
-        slot = self.state_of(owner).get(key)
+        slot = self.state_of(self.parameters[owner]).get(key)
         if slot is None:
-            self.create(owner, str(key), array)
-        else:
-            write(name, slot, array)
+            slot = self.created(owner, key, array)
+        if slot is None:
+            return False
+        write(name, slot, array)
         return True
 
-    def create(self, owner: Tensor, key: str, array: np.ndarray) -> None:
+    def created(self, owner: str, key: str, array: np.ndarray) -> Tensor | None:
         """Make the slot *key* of *owner*, and what is no tensor beside it, as a step would."""
-        state = self.optimizer.state[owner]
-        value = tensor_of(array)
-        if not looks_only_at_groups(self.optimizer):
-            state[key] = value.to(owner.device) if value.dim() else value
-            return
-        first = self.first_state(owner)
-        for other, default in first.items():
-            if not isinstance(default, Tensor):
-                state.setdefault(other, default)
-        like = first[key]
-        device = owner.device if like.is_meta else like.device
-        state[key] = torch.empty_like(like, device=device).copy_(value)
+        parameter = self.parameters[owner]
+        if looks_only_at_groups(self.optimizer):
+            first = self.first_state(owner)
+            if key not in first:
+                return None
+            device = parameter.device if first[key].is_meta else first[key].device
+            slot = torch.empty_like(first[key], device=device)
+        else:
+            first, slot = {}, tensor_of(array)
+            slot = slot.to(parameter.device) if slot.dim() else slot  # numbers stay, as torch's do
+        rest = {other: value for other, value in first.items() if not is_slot(other, value)}
+        state = self.optimizer.state[parameter]
+        state.update({**rest, **state, key: slot})
+        return slot
+
+
+def named(optimizer: Optimizer | None, names: Mapping[int, str]) -> NamedOptimizer:
+    """Look at *optimizer* by the *names* of variables, which are by the ids of their tensors.
+
+    Of two parameters on one memory, which are one variable, the first is taken.
+    """
+    seen = NoOptimizer() if optimizer is None else optimizer
+    parameters: dict[str, Tensor] = {}
+    group_of: dict[str, int] = {}
+    for index, group in enumerate(seen.param_groups):
+        for parameter in group["params"]:
+            name = names.get(id(parameter))
+            if name is not None and name not in parameters:
+                parameters[name], group_of[name] = parameter, index
+    return NamedOptimizer(seen, names, parameters, group_of)
 
 
 def is_slot(key: object, value: object) -> bool:

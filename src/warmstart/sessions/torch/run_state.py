@@ -110,8 +110,7 @@ def unresumable(
     for variable in variables.by_name.values():
         if variable.lazy:
             found[variable.name] = "it has no shape before the first batch"
-    strangers = sum(id(p) not in optimizer.names for p in optimizer.all_parameters())
-    if strangers:
+    if strangers := optimizer.strangers():
         found["optimizer"] = f"{strangers} of its parameters are not among the module's variables"
     for name, why in optimizer_faults(optimizer):
         found[name] = why

@@ -21,7 +21,7 @@ from ..base import Session
 from . import resuming, run_state
 from .arrays import array_of, materialise, tensor_specs, write
 from .freezing import TorchFreezing, freeze
-from .optimizer import NamedOptimizer, NoOptimizer, Slot
+from .optimizer import NamedOptimizer, Slot, named
 from .predict import predictor
 from .variables import Place, Variables, variables_of
 
@@ -111,8 +111,7 @@ class TorchSession(Session):
         return variables
 
     def _named_optimizer(self, variables: Variables) -> NamedOptimizer:
-        optimizer = NoOptimizer() if self.optimizer is None else self.optimizer
-        return NamedOptimizer(optimizer, variables.owner_of)
+        return named(self.optimizer, variables.owner_of)
 
     def _find(self, name: str) -> Tensor:
         """Return the live tensor *name*: from where it was when last looked for, if it still is."""
