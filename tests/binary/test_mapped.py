@@ -1,6 +1,7 @@
 """Mapped files."""
 
 import mmap
+import os
 import sys
 from pathlib import Path
 
@@ -58,5 +59,11 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="cannot be read: "):
+    with pytest.raises(CheckpointError, match="cannot be read: it is no regular file"):
         map_file(tmp_path)
+
+
+def test_a_pipe_that_nobody_writes_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="pipe cannot be read: it is no regular file"):
+        map_file(tmp_path / "pipe")

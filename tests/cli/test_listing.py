@@ -5,7 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from warmstart.files.variables import save_vars
 
 pytestmark = pytest.mark.usefixtures("checkpoint")
 Run = Callable[..., Any]
@@ -78,6 +81,13 @@ def test_sizes_are_for_people_on_a_terminal(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert "fc/kernel       float32  (2, 3)  trainable  24 B" in warmstart("ls", "m").out
+
+
+def test_names_cannot_move_the_cursor(warmstart: Run, tmp_path: Path) -> None:
+    save_vars({"a\n\x1b[2J": np.zeros(1)}, tmp_path / "odd.npz")
+    assert r"a\n\x1b[2J" in warmstart("ls", "odd.npz").out
+    assert r"a\n\x1b[2J  float64" in warmstart("show", "odd.npz").out
+    assert r"a\n\x1b[2J" in warmstart("diff", "odd.npz", "m").out
 
 
 def test_a_listing_of_nothing(warmstart: Run, tmp_path: Path) -> None:

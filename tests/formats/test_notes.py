@@ -67,6 +67,7 @@ BROKEN: dict[str, Any] = {
     "the metadata in the note do not map text to text": '{"warmstart": 1, "metadata": [""]}',
     "roles and run state is not JSON": b"\xff",
     "run state is not JSON": "[" * 100_000,
+    "the note on roles and run state is not JS": r'{"warmstart": 1, "roles": {"\ud800": ["w"]}}',
 }  # fmt: skip
 
 

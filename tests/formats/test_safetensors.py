@@ -162,6 +162,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "no UTF-8": (file_of(b'{"\xff": 1}'), "the header is not JSON in UTF-8"),
     "UTF-16": (file_of('{"w": 1}'.encode("utf-16")), "the header is not JSON in UTF-8"),
     "half a pair": (file_of(rb'{"\ud800": 1}'), "the header is not JSON in UTF-8"),
+    "half a pair inside": (file_of(rb'{"__metadata__": {"a": "\uDFFF"}}'), "is not JSON in UTF-8"),
     "deep": (file_of(b"[" * 200_000), "the header is not JSON in UTF-8"),
     "long number": (file_of(b'{"w":' + b"9" * 5000 + b"}"), "the header is not JSON in UTF-8"),
     "a list": (file_of([]), "the header is not a JSON object from its first byte on"),
@@ -415,7 +416,7 @@ def test_a_shard_outside_the_folder(file: str, sharded: Path) -> None:
 def test_shards_that_are_missing(sharded: Path) -> None:
     for path in sharded.glob("m-*"):
         path.unlink()
-    message = "2 of 2 shards are missing: m-1.safetensors, m-2.safetensors"
+    message = "2 of 2 shards are missing: 'm-1.safetensors', 'm-2.safetensors'"
     with pytest.raises(CheckpointNotFound, match=message):
         load(sharded)
 

@@ -30,6 +30,8 @@ def replacing(path: Path, *, follow_link: bool = True) -> Iterator[FileIO]:
     path = Path(os.path.realpath(path)) if follow_link else path
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
     with translating_os_errors(path):
+        if path.exists() and not path.is_file():
+            raise SaveError(f"{path} was not written: it is a folder, a pipe or a device; it stays")
         file = FileIO(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "r+")
         try:
             with file:

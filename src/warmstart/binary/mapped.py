@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -19,11 +20,15 @@ def map_file(path: Path, *, private: bool = False) -> Mapped:
     """Return the bytes of *path*, mapped; they stay valid when the file is replaced or removed.
 
     A *private* map may be written to, which copies the page written and never changes the file.
+    A pipe or a device is refused at once: nobody may be at the other end.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
-            if os.fstat(descriptor).st_size == 0:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise CheckpointError(f"{path} cannot be read: it is no regular file")
+            if status.st_size == 0:
                 return b""
             return map_privately(descriptor) if private else map_shared(descriptor)
         finally:

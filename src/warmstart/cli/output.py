@@ -20,7 +20,18 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print *lines* in one piece: twenty thousand calls would take longer than the listing."""
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write("\n".join(map(printable, lines)) + "\n")
+
+
+def printable(text: str) -> str:
+    """Return *text* with escapes for what could move the cursor: names come from outside.
+
+    >>> printable("w\\n")
+    'w\\\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_json(value: Any) -> None:

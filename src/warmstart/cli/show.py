@@ -8,7 +8,7 @@ import click
 from ..errors import RuleError
 from ..source import Index, Source
 from .choosing import matching
-from .output import json_option, print_json, size_text
+from .output import json_option, print_json, printable, size_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +93,8 @@ def as_text(source: Source, name: str, index: Index | None, full: bool) -> str:
     shown = np.array2string(
         array, threshold=sys.maxsize if full else THRESHOLD, separator=", ", max_line_width=100
     )
-    return f"{name}  {spec}{role}  {size}\n{statistics(array)}\n{shown}\n"
+    title = printable(f"{name}  {spec}{role}  {size}")
+    return f"{title}\n{statistics(array)}\n{shown}\n"
 
 
 def as_dict(source: Source, name: str, index: Index | None, full: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import click
 
-from .output import json_option, print_json, progress_bar
+from .output import json_option, print_json, print_lines, progress_bar
 
 
 @click.command("verify", epilog="Example: warmstart verify runs/")
@@ -21,5 +21,5 @@ def command(path: str, as_json: bool) -> int:
     if as_json:
         print_json(found.to_dict())
     else:
-        click.echo(str(found))
+        print_lines(str(found).splitlines())
     return 0 if found.sound else 1

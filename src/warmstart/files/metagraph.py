@@ -14,12 +14,12 @@ Source: tensorflow/core/protobuf/{meta_graph,variable}.proto, core/framework/{gr
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import cast
 
+from ..binary.mapped import map_file
 from ..binary.wire import as_bytes, fields
-from ..errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint, noting
+from ..errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
 from ..names import parent, without_output
 from ..restore.slots import is_counter, is_slot, slot_name
 
@@ -120,13 +120,7 @@ def read_metagraph(path: str | Path) -> MetaGraph:
 
 def mapped(path: Path) -> bytes:
     """Return the bytes of the file at *path* without reading them: slices are not copied either."""
-    try:
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                return b""
-            return cast(bytes, memoryview(mmap(file.fileno(), 0, access=ACCESS_READ)))
-    except OSError as error:
-        raise CheckpointNotFound(f"{path} cannot be read: {error.strerror}") from error
+    return cast(bytes, memoryview(map_file(path)))
 
 
 def parse_metagraph(data: bytes) -> MetaGraph:

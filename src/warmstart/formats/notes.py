@@ -13,13 +13,17 @@ Empty parts are left out, and a source that says nothing leaves no note at all.
 """
 
 import json
-from collections.abc import Container, Mapping
+import re
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import CorruptCheckpoint
 from ..source import Source
 
 VERSION = 1
+
+HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # JSON can write one alone, which is no text
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def grouped(by_name: Mapping[str, str]) -> dict[str, list[str]]:
 def decode(text: str | bytes) -> Notes:
     """Return the notes in *text*; whatever is not as `encode` writes it is refused."""
     try:
-        value = json.loads(text)
+        value = parse_json(text if isinstance(text, str) else str(text, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpoint("the note on roles and run state is not JSON") from error
     if not isinstance(value, dict) or value.get("warmstart") != VERSION:
@@ -86,6 +90,14 @@ def decode(text: str | bytes) -> Notes:
         metadata=texts(value.get("metadata", {}), "metadata"),
         dtypes=ungrouped(value.get("dtypes", {}), "dtypes"),
     )
+
+
+def parse_json(text: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Return the value in *text*; half a surrogate pair, which no file holds, is a ValueError."""
+    value = json.loads(text, object_pairs_hook=pairs_hook)
+    if HALF_PAIR.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def ungrouped(groups: object, what: str) -> dict[str, str]:

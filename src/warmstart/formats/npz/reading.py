@@ -1,6 +1,7 @@
 """An archive of arrays, and a single array, as sources."""
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,8 @@ def by_name(members: list[Member]) -> dict[str, Member]:
     arrays = [m for m in members if not (m.name.endswith("/") and m.size == 0)]
     found = {member.name.removesuffix(".npy"): member for member in arrays}
     if len(found) != len(arrays):
-        names = [member.name.removesuffix(".npy") for member in arrays]
-        twice = sorted(name for name in found if names.count(name) > 1)
+        counts = Counter(member.name.removesuffix(".npy") for member in arrays)
+        twice = sorted(name for name, count in counts.items() if count > 1)
         raise CorruptCheckpoint(f"arrays that are there twice: {', '.join(map(repr, twice))}")
     return found
 

@@ -1,14 +1,14 @@
 """The header of one safetensors file: parsed, and checked against the size of the file."""
 
-import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import RUN_PREFIX, TensorSpec, checked_nbytes
-from ..notes import Notes, checked, decode
+from ..notes import Notes, checked, decode, parse_json
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the reference reader
 METADATA = "__metadata__"
@@ -84,8 +84,8 @@ def parse_object(raw: bytes | memoryview, what: str) -> dict[str, object]:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = sorted({key for key in keys if keys.count(key) > 1})
+            counts = Counter(key for key, _ in pairs)
+            twice = sorted(key for key, count in counts.items() if count > 1)
             raise CorruptCheckpoint(
                 f"{what} has keys more than once: {', '.join(map(repr, twice))}"
             )
@@ -93,9 +93,8 @@ def parse_object(raw: bytes | memoryview, what: str) -> dict[str, object]:
 
     try:
         text = str(raw, "utf-8")
-        value = json.loads(text, object_pairs_hook=unique)
-        json.dumps(list(value), ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError, TypeError) as error:
+        value = parse_json(text, unique)
+    except (ValueError, RecursionError) as error:
         raise CorruptCheckpoint(f"{what} is not JSON in UTF-8") from error
     if not isinstance(value, dict) or not text.startswith("{"):
         raise CorruptCheckpoint(f"{what} is not a JSON object from its first byte on")

@@ -97,7 +97,7 @@ def refuse_missing(folder: Path, files: list[str]) -> None:
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
         raise CheckpointNotFound(
-            f"{len(missing)} of {len(files)} shards are missing: {', '.join(missing)}"
+            f"{len(missing)} of {len(files)} shards are missing: {', '.join(map(repr, missing))}"
         )
 
 
