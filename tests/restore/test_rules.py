@@ -184,3 +184,9 @@ def test_every_name_is_kept_or_dropped(names, kept):
 def test_a_rename_and_its_inverse_cancel_out(names, prefix):
     rules = [lambda n: f"{prefix}/{n}", lambda n: n.removeprefix(f"{prefix}/")]
     assert origin(rules, names) == {n: n for n in names}
+
+
+@pytest.mark.parametrize("make", [ws.drop, ws.keep])
+def test_a_list_of_patterns_is_refused_where_several_are_meant(make):
+    with pytest.raises(TypeError, match=r"takes patterns one by one, .*, not \['a/\*', 'b/\*'\]"):
+        make(["a/*", "b/*"])

@@ -237,9 +237,12 @@ def united(rules: Sequence[Rule]) -> tuple[Rule, ...]:
 
 
 def checked(patterns: tuple[Pattern, ...], verb: str) -> tuple[Pattern, ...]:
-    """Return *patterns*, refusing none at all and regexes that cannot be read."""
+    """Return *patterns*, refusing none at all, other things, and regexes that cannot be read."""
     if not patterns:
         raise RuleError(f"{verb} needs at least one pattern")
+    wrong = [p for p in patterns if not isinstance(p, str | re.Pattern)]
+    if wrong:
+        raise TypeError(f"{verb} takes patterns one by one, {verb}('a/*', 'b/*'), not {wrong[0]!r}")
     return tuple(
         compiled(p[3:]) if isinstance(p, str) and p.startswith("re:") else p for p in patterns
     )
