@@ -205,7 +205,11 @@ def test_new_data_are_kept_once_the_index_is_in_place(
         raise OSError(5, "Input/output error")
 
     syncs = iter([os.fsync, os.fsync, os.fsync, fail])
-    monkeypatch.setattr(os, "fsync", lambda descriptor: next(syncs)(descriptor))
+
+    def sync(descriptor: int) -> None:
+        next(syncs)(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
     with pytest.raises(CheckpointError, match="was written, but its folder could not be synced"):
         save({"w": np.ones(2)}, tmp_path)
     with formats.open_source(tmp_path / "m") as source:
