@@ -170,3 +170,39 @@ def test_a_saved_session_says_roles_and_ties(net, train, tmp_path, name):
         assert dict(source.specs) == dict(session.specs)
         assert dict(source.aliases) == dict(session.aliases)
         assert all(source.read(n).tobytes() == session.read(n).tobytes() for n in session.specs)
+
+
+def test_specs_asked_one_by_one_do_not_look_through_the_model(net, train, monkeypatch):
+    optimizer = torch.optim.Adam(net.parameters())
+    net.tied = nn.Linear(4, 6)
+    net.tied.weight = net.hidden.weight
+    train(net, optimizer)
+    session = ws.session_for(net, optimizer=optimizer)
+    names = list(session.specs)
+    monkeypatch.setattr(net, "state_dict", None)
+    assert {name: session.specs[name].name for name in names} == {name: name for name in names}
+    assert "tied.weight" not in session.specs
+    assert session.aliases["tied.weight"] == "hidden.weight"
+    assert all(session.aliases.get(name, name) == name for name in names)
+    assert session.read("tied.weight") is not None
+
+
+def test_specs_kept_are_those_of_one_moment(net):
+    specs = ws.session_for(net).specs
+    assert len(specs) == len(net.state_dict())
+    net.head = None
+    assert "head.weight" in specs
+    assert repr(specs).startswith("{'embedding.weight': TensorSpec(")
+
+
+def test_a_spec_seen_before_follows_the_tensor(net):
+    session = ws.session_for(net)
+    assert session.specs["head.bias"].dtype == "float32"
+    assert session.specs["head.bias"].role == "trainable"
+    net.bfloat16()
+    net.head.bias.requires_grad = False
+    assert str(session.specs["head.bias"]) == "bfloat16 (2,)"
+    assert session.specs["head.bias"].role == "model"
+    net.head = nn.Linear(6, 3)
+    assert session.specs["head.bias"].shape == (3,)
+    assert session.aliases == {}

@@ -21,7 +21,7 @@ from ...source import no_such_tensor
 from . import guard
 from .holding import hold_buffers, hold_rows, hold_statistics
 from .statistics import Statistics, statistics_in
-from .variables import Variables, variables_of
+from .variables import Variable, Variables, variables_of
 
 
 class TorchFreezing:
@@ -73,17 +73,16 @@ def freeze(
     """Hold the variables *names* still, and the statistics that belong to them."""
     variables = variables_of(module)
     wanted = variables_called(names, variables)
-    asked = {id(tensor) for name in wanted for tensor in variables.tensors(name, module)}
+    asked = {id(tensor) for variable in wanted for tensor in variable.tensors}
     all_statistics = list(statistics_in(module))
     held = [] if train_statistics else [s for s in all_statistics if belongs(s, asked)]
     statistics = {id(buffer) for each in all_statistics for buffer in each.buffers}
     kept = {id(buffer) for each in held for buffer in each.buffers}
     still = (asked - statistics) | kept
     if not still:
-        raise FreezeError(
-            f"{', '.join(wanted)}: statistics, and train_statistics=True leaves them free to move"
-        )
-    tensors = [t for name in variables.by_name for t in variables.tensors(name, module)]
+        named = ", ".join(variable.name for variable in wanted)
+        raise FreezeError(f"{named}: statistics, and train_statistics=True lets them move")
+    tensors = [t for variable in variables.by_name.values() for t in variable.tensors]
     return TorchFreezing(
         module,
         tuple(name for name, v in variables.by_name.items() if id(v.tensor) in still),
@@ -93,7 +92,7 @@ def freeze(
     )
 
 
-def variables_called(names: Collection[str], variables: Variables) -> list[str]:
+def variables_called(names: Collection[str], variables: Variables) -> list[Variable]:
     """Return the variables called *names*, aliases resolved."""
     found = {name: variables.find(name) for name in names}
     unknown = [name for name, variable in found.items() if variable is None]
@@ -105,7 +104,7 @@ def variables_called(names: Collection[str], variables: Variables) -> list[str]:
         )
     if unknown:
         raise no_such_tensor(unknown[0], variables.by_name)
-    return [variable.name for variable in found.values() if variable is not None]
+    return [variable for variable in found.values() if variable is not None]
 
 
 def belongs(statistics: Statistics, frozen: set[int]) -> bool:

@@ -66,10 +66,9 @@ class TorchModel:
         What is looked for here once would take longer than all else that a step adds.
         """
         self._first = first_tensor(self.module)
-        variables = variables_of(self.module)
         parameters = {
-            name: variables.tensors(name, self.module)
-            for name, variable in variables.by_name.items()
+            name: variable.tensors
+            for name, variable in variables_of(self.module).by_name.items()
             if isinstance(variable.tensor, nn.Parameter)
         }
         self._scaled = [

@@ -104,8 +104,9 @@ def unresumable(
     found: dict[str, str] = dict.fromkeys(
         variables.not_live, "a hook of the module put it into state_dict"
     )
+    stated = variables.names_of_tensors()
     for name, tensor in module.named_parameters():
-        if id(tensor) not in variables.owner_of:
+        if id(tensor) not in stated:
             found[name] = "state_dict leaves this parameter out"
     for variable in variables.by_name.values():
         if variable.lazy:

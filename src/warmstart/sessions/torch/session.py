@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from ...source import no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
 from . import resuming, run_state
-from .arrays import array_of, materialise, tensor_specs, write
+from .arrays import array_of, materialise, tensor_spec, tensor_specs, write
 from .freezing import TorchFreezing, freeze
+from .looking import Live, Unsure
 from .optimizer import NamedOptimizer, Slot, named
 from .predict import predictor
-from .variables import Place, Variables, variables_of
+from .variables import NOTHING, Variables, variables_of
 
 log = logging.getLogger("warmstart")
 
@@ -36,8 +38,8 @@ class TorchSession(Session):
     def __init__(self, module: nn.Module, optimizer: Optimizer | None = None) -> None:
         self.module = module
         self.optimizer = optimizer
-        self._places: dict[str, Place] = {}  # of every name and alias, when last looked for
-        self._slots: dict[str, Slot] = {}  # likewise
+        self._seen = NOTHING  # when last looked through
+        self._slots: Mapping[str, Slot] = {}  # likewise
         self._warned: frozenset[str] = frozenset()
 
     @property
@@ -46,20 +48,16 @@ class TorchSession(Session):
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
-        """Every variable as it is now; each access looks through the whole model.
+        """Every variable as it is now.
 
         Lazy parameters are left out, with one warning, until a batch or an assignment gives them
         their shape.
         """
-        variables = self._look()
-        self._warn_of_lazy(variables)
-        tensors = {v.name: (v.tensor, v.role) for v in variables.by_name.values() if not v.lazy}
-        slots = {name: (slot.tensor, "slot") for name, slot in self._slots.items()}
-        return tensor_specs({**tensors, **slots})
+        return Live(self._spec_last_seen, self._all_specs)
 
     @property
     def aliases(self) -> Mapping[str, str]:
-        return self._look().aliases
+        return Live(self._alias_last_seen, lambda: self._look().aliases)
 
     def read(self, name: str) -> np.ndarray:
         return array_of(name, self._find(name))
@@ -105,36 +103,55 @@ class TorchSession(Session):
 
     def _look(self) -> Variables:
         """Return the variables as they are now."""
-        variables = variables_of(self.module)
-        self._places = {n: place for v in variables.by_name.values() for n, place in v.places}
-        self._slots = self._named_optimizer(variables).slots()
-        return variables
+        self._seen = variables_of(self.module)
+        self._slots = self._named_optimizer(self._seen).slots()
+        return self._seen
 
     def _named_optimizer(self, variables: Variables) -> NamedOptimizer:
-        return named(self.optimizer, variables.owner_of)
+        return named(self.optimizer, variables.names_of_tensors())
 
     def _find(self, name: str) -> Tensor:
-        """Return the live tensor *name*: from where it was when last looked for, if it still is."""
+        """Return the live tensor *name*."""
         try:
-            return self._last_seen(name)
-        except (KeyError, AttributeError):
+            return self._last_seen(name)[0]
+        except Unsure:
             self._look()
-        if name in self._places:
-            return self._places[name].tensor(self.module)
-        if name in self._slots:
-            return self._slots[name].tensor
-        raise no_such_tensor(name, self.specs)
+        try:
+            return self._last_seen(name)[0]
+        except Unsure:
+            raise no_such_tensor(name, self.specs) from None
 
-    def _last_seen(self, name: str) -> Tensor:
-        """Return what hangs now where *name* hung; KeyError or AttributeError when nothing does."""
-        if name in self._places:
-            return self._places[name].tensor(self.module)
-        slot = self._slots[name]
-        if self._places[slot.owner].tensor(self.module) is not slot.parameter:
-            raise AttributeError(f"{slot.owner!r} is another tensor now")
-        state = self.optimizer.state if self.optimizer else {}
-        found: Tensor = state.get(slot.parameter, {})[slot.key]
-        return found
+    def _last_seen(self, name: str) -> tuple[Tensor, str]:
+        """Return the tensor *name* and its role, if it is where it was seen last; else Unsure."""
+        variable = self._seen.find(name)
+        if variable is not None and variable.still(self.module):
+            return variable.tensor, variable.role
+        slot = self._slots.get(name)
+        if slot is None or self.optimizer is None:
+            raise Unsure
+        if not self._seen.by_name[slot.owner].still(self.module):
+            raise Unsure
+        tensor = self.optimizer.state.get(slot.parameter, {}).get(slot.key)
+        if tensor is None:
+            raise Unsure
+        return tensor, "slot"
+
+    def _spec_last_seen(self, name: str) -> TensorSpec:
+        tensor, role = self._last_seen(name)
+        if name in self._seen.aliases or is_lazy(tensor):
+            raise KeyError(name)
+        return tensor_spec(name, tensor, role)
+
+    def _alias_last_seen(self, name: str) -> str:
+        self._last_seen(name)
+        return self._seen.aliases[name]
+
+    def _all_specs(self) -> dict[str, TensorSpec]:
+        variables = self._look()
+        self._warn_of_lazy(variables)
+        tensors = {v.name: (v.tensor, v.role) for v in variables.by_name.values() if not v.lazy}
+        slots = {name: (slot.tensor, "slot") for name, slot in self._slots.items()}
+        return tensor_specs({**tensors, **slots})
 
     def _warn_of_lazy(self, variables: Variables) -> None:
         lazy = frozenset(v.name for v in variables.by_name.values() if v.lazy)

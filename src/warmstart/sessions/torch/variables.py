@@ -5,7 +5,7 @@ aliases.  Two parameters on the same memory count as one as well.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,38 +17,57 @@ EXTRA_STATE = "_extra_state"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a live tensor hangs: a parameter or a buffer of one module below the root."""
+class Hanging:
+    """A tensor under one of its names, and where it hangs: at one module below the root."""
 
+    name: str
+    tensor: Tensor
     path: str  # of the owner, "" for the root
-    leaf: str
+    leaf: str  # of a parameter or a buffer there
 
-    def owner(self, root: nn.Module) -> nn.Module:
-        """Return the module that owns the tensor; AttributeError when it is gone."""
-        return root.get_submodule(self.path)
-
-    def tensor(self, root: nn.Module) -> Tensor:
-        """Return what hangs there now; AttributeError when nothing does."""
-        owner = self.owner(root)
-        found = owner._parameters.get(self.leaf, owner._buffers.get(self.leaf))
-        if found is None:
-            raise AttributeError(f"{self.path!r} has no tensor {self.leaf!r}")
-        return found
+    def still(self, root: nn.Module) -> bool:
+        """Return whether the tensor hangs there now."""
+        try:
+            owner = root.get_submodule(self.path)
+        except AttributeError:
+            return False
+        return owner._parameters.get(self.leaf, owner._buffers.get(self.leaf)) is self.tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One variable and everywhere it hangs."""
+    """One variable, under its own name first and then under its aliases."""
 
-    name: str
-    tensor: Tensor
-    role: str  # "trainable" or "model"
-    places: tuple[tuple[str, Place], ...]  # by name and alias
+    hanging: tuple[Hanging, ...]
+
+    @property
+    def name(self) -> str:
+        """The first name."""
+        return self.hanging[0].name
+
+    @property
+    def tensor(self) -> Tensor:
+        """The tensor, or the first of several on one memory."""
+        return self.hanging[0].tensor
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor: parameters that share a memory are several."""
+        return list({id(each.tensor): each.tensor for each in self.hanging}.values())
+
+    @property
+    def role(self) -> str:
+        """What the variable is for at this moment: "trainable" or "model"."""
+        return "trainable" if any(h.tensor.requires_grad for h in self.hanging) else "model"
 
     @property
     def lazy(self) -> bool:
         """Whether its shape is still to be found out by the first batch."""
         return bool(is_lazy(self.tensor))
+
+    def still(self, root: nn.Module) -> bool:
+        """Return whether it hangs everywhere where it was found."""
+        return all(each.still(root) for each in self.hanging)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,55 +76,49 @@ class Variables:
 
     by_name: Mapping[str, Variable]  # in the order of state_dict, without the aliases
     aliases: Mapping[str, str]
-    owner_of: Mapping[int, str]  # id of a live tensor -> the name of its variable
     not_live: tuple[str, ...]  # tensors of state_dict that no module owns: a hook made them
 
     def find(self, name: str) -> Variable | None:
         """Return the variable of that name or alias, if there is one."""
         return self.by_name.get(self.aliases.get(name, name))
 
-    def tensors(self, name: str, module: nn.Module) -> list[Tensor]:
-        """Return every tensor of the variable *name*: tied ones may be several on one memory."""
-        tensors = (place.tensor(module) for _, place in self.by_name[name].places)
-        return list({id(tensor): tensor for tensor in tensors}.values())
+    def names_of_tensors(self) -> dict[int, str]:
+        """Return the name of the variable that a live tensor belongs to, by the tensor's id."""
+        return {id(t): name for name, v in self.by_name.items() for t in v.tensors}
+
+
+#: What a session knows before it has looked.
+NOTHING = Variables({}, {}, ())
 
 
 def variables_of(module: nn.Module) -> Variables:
     """Look at *module* and return its variables."""
-    hanging = dict(hanging_tensors(module))
-    place_of = {id(tensor): place for place, tensor in reversed(hanging.values())}
-    names: dict[Hashable, list[str]] = {}
-    found: dict[str, tuple[Place, Tensor]] = {}
+    places = {each.name: each for each in hanging_tensors(module)}
+    by_tensor = {id(each.tensor): each for each in reversed(places.values())}
+    groups: dict[Hashable, list[Hanging]] = {}
     not_live = []
     for name, tensor in stated_tensors(module):
-        if id(tensor) not in place_of:
+        place = places.get(name)
+        if place is None or place.tensor is not tensor:  # a hook gave it another name
+            place = by_tensor.get(id(tensor))
+        if place is None:
             not_live.append(name)
-            continue
-        place, there = hanging.get(name, (None, None))
-        found[name] = (place if place and there is tensor else place_of[id(tensor)], tensor)
-        names.setdefault(memory_of(tensor), []).append(name)
+        else:
+            groups.setdefault(memory_of(tensor), []).append(replace(place, name=name))
+    variables = [Variable(tuple(group)) for group in groups.values()]
     return Variables(
-        by_name={group[0]: variable([(n, *found[n]) for n in group]) for group in names.values()},
-        aliases={alias: group[0] for group in names.values() for alias in group[1:]},
-        owner_of={id(found[n][1]): group[0] for group in names.values() for n in group},
+        by_name={variable.name: variable for variable in variables},
+        aliases={each.name: v.name for v in variables for each in v.hanging[1:]},
         not_live=tuple(not_live),
     )
 
 
-def variable(hanging: list[tuple[str, Place, Tensor]]) -> Variable:
-    """Return the one variable that stands under the names in *hanging*."""
-    name, _, tensor = hanging[0]
-    trained = any(each.requires_grad for _, _, each in hanging)
-    places = tuple((each, place) for each, place, _ in hanging)
-    return Variable(name, tensor, "trainable" if trained else "model", places)
-
-
-def hanging_tensors(module: nn.Module) -> Iterator[tuple[str, tuple[Place, Tensor]]]:
+def hanging_tensors(module: nn.Module) -> Iterator[Hanging]:
     """Yield every parameter and buffer by its full name, a shared one at each of its places."""
     for path, owner in module.named_modules(remove_duplicate=False):
         for leaf, tensor in (*owner._parameters.items(), *owner._buffers.items()):
             if tensor is not None:
-                yield joined(path, leaf, "."), (Place(path, leaf), tensor)
+                yield Hanging(joined(path, leaf, "."), tensor, path, leaf)
 
 
 def stated_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
