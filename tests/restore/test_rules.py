@@ -75,6 +75,17 @@ def test_a_pattern_answers_with_and_without_the_output_number():
     }
 
 
+@pytest.mark.parametrize(
+    "rules", ["rename *:0 -> *", ws.rename(r"(.*):0", r"\1"), {"a:0": "a", "b:0": "b"}]
+)
+def test_a_rule_may_take_the_output_number_away(rules):
+    assert origin(rules, ["a:0", "b:0"]) == {"a": "a:0", "b": "b:0"}
+
+
+def test_a_kept_name_keeps_its_output_number():
+    assert origin("keep a", ["a:0", "b:0"]) == {"a:0": "a:0"}
+
+
 def test_what_was_dropped_still_goes_through_the_later_rules():
     assert rules_.apply(["drop a/w", "rename a/* -> b/*"], ["a/w", "a/v"]).withheld == {"b/w"}
 

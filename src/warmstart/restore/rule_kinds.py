@@ -76,10 +76,10 @@ class Keep(Rule):
     patterns: tuple[Pattern, ...]
 
     def new_names(self, name: str) -> tuple[str, ...] | None:
-        return (name,) if matches(self.patterns, name) else ()
+        return None if matches(self.patterns, name) else ()
 
     def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
-        return self.new_names(slot) or self.following(slot)
+        return None if self.new_names(slot) is None else self.following(slot)
 
     def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
         return idle_patterns("keep", self.patterns, names)

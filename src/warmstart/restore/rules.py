@@ -186,7 +186,7 @@ def stepped(rule: Rule, flow: Iterable[Flow], slots: Collection[str]) -> Iterabl
     for item in flow:
         bare = without_output(item.new)
         new_names = rule.new_slot_names(bare) if item.old in slots else rule.new_names(bare)
-        if new_names is None or new_names == (bare,):
+        if new_names is None:
             yield item
         elif not new_names:
             yield Flow(item.old, item.new, kept=False)
