@@ -173,6 +173,26 @@ def test_lbfgs_takes_no_step_along_a_frozen_parameter_within_its_step():
     assert all(torch.equal(each, layer.weight) for each in seen)
 
 
+def test_lbfgs_goes_on_with_a_history_from_after_the_freezing():
+    layer = nn.Linear(3, 1)
+    optimizer = torch.optim.LBFGS(layer.parameters(), lr=0.1, max_iter=2)
+    x, session = torch.randn(8, 3), ws.session_for(layer)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (layer(x) - 1).pow(2).mean() + layer.weight.pow(2).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    session.freeze(["weight"])
+    optimizer.step(closure)
+    assert optimizer.state[layer.weight]["n_iter"] == 1
+    session.freeze(["weight"])  # as the same program does when it is started again
+    optimizer.step(closure)
+    assert optimizer.state[layer.weight]["n_iter"] == 2
+
+
 def test_frozen_norm_layers_run_in_evaluation_mode_whatever_train_says(net):
     ws.session_for(net).freeze(["norm.weight"])
     x = torch.randn(8, 6)

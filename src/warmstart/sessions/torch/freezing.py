@@ -39,7 +39,7 @@ class TorchFreezing:
         """Hold *parameters* and *buffers* still, and *layers* in evaluation mode."""
         self.names = names
         self.parameters = parameters
-        self.begun_anew: WeakSet[Optimizer] = WeakSet()
+        self.looked_into: WeakSet[Optimizer] = WeakSet()
         self.trained = {id(p) for p in parameters if p.requires_grad or guard.trained(p)}
         self.modes: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary(
             {layer: layer.training or guard.trains(layer) for layer in layers}

@@ -5,7 +5,7 @@
     after a step     LBFGS, and optimizers this library does not know, get their frozen parameters
                      back as they were
 
-LBFGS mixes all parameters in one history, which therefore begins anew when one is frozen.
+LBFGS mixes all parameters in one history, which therefore begins anew once one is frozen.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Holder(Protocol):
     parameters: tuple[Tensor, ...]
     trained: set[int]  # ids of those that needed a gradient before anybody held them
     modes: WeakKeyDictionary[nn.Module, bool]  # layers held, and their mode before
-    begun_anew: WeakSet[Optimizer]  # those whose history is from after the freezing
+    looked_into: WeakSet[Optimizer]  # those whose history knows nothing of what is held
 
 
 #: Who holds parameters still, by the module they belong to: a model that is gone is forgotten.
@@ -90,15 +90,25 @@ def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     for holder in holders():
         held = [p for p in holder.parameters if id(p) in own]
         copies += [(p, p.detach().clone()) for p in held]
-        if held and isinstance(optimizer, LBFGS):
-            begin_anew(optimizer, holder)
+        if held and isinstance(optimizer, LBFGS) and optimizer not in holder.looked_into:
+            holder.looked_into.add(optimizer)
+            forget(optimizer, {id(p) for p in held})
 
 
-def begin_anew(optimizer: LBFGS, holder: Holder) -> None:
-    """Let *optimizer* forget its history, once for each freezing."""
-    if optimizer not in holder.begun_anew:
-        holder.begun_anew.add(optimizer)
-        for state in optimizer.state.values():
+def forget(optimizer: LBFGS, held: set[int]) -> None:
+    """Let *optimizer* begin its history anew if that moves any of *held*, ids of parameters.
+
+    A history restored from after the freezing does not, and must go on for a run to be resumed.
+    """
+    parts = [
+        torch.full((p.numel() * (1 + p.is_complex()),), id(p) in held)
+        for p in optimizer.param_groups[0]["params"]
+    ]
+    ours = torch.cat(parts)
+    for state in optimizer.state.values():
+        vectors = [state.get("d"), state.get("prev_flat_grad")]
+        vectors += [*(state.get("old_dirs") or ()), *(state.get("old_stps") or ())]
+        if any(bool(v[ours.to(v.device)].any()) for v in vectors if v is not None):
             state["n_iter"] = 0  # it takes the next iteration for its first
 
 
