@@ -93,7 +93,7 @@ def test_inputs_and_outputs_by_name(kind):
 
 
 def test_what_cannot_be_named_is_refused():
-    with pytest.raises(TypeError, match="1 inputs were given; expected a, b"):
+    with pytest.raises(TypeError, match="the inputs are a, b; 1 given"):
         predictor(Outputs(dict), ["a", "b"])(INPUTS[0])
     with pytest.raises(ValueError, match="returns no mean, std; it returns total, parts"):
         predictor(Outputs(dict), None, ["mean", "total", "std"])(*INPUTS)

@@ -116,7 +116,7 @@ def test_all_that_does_not_fit_is_named_and_nothing_is_changed(mlp):
         [{"params": [mlp[0].weight, mlp[0].bias]}, {"params": [mlp[1].bias]}], lr=9
     )
     assert refused(ws.session_for(mlp, optimizer=joined), state).splitlines() == [
-        "4 parts of the checkpoint's run state do not fit this model",
+        "the run state of the checkpoint does not fit this model",
         "  rng: uint8 (5055,); this PyTorch's generator has (5056,)",
         "  0._extra_state: no module here has it",
         "  param_groups[0]: '0.weight', '0.bias' were in groups with different options",

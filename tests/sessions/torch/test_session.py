@@ -206,3 +206,16 @@ def test_a_spec_seen_before_follows_the_tensor(net):
     net.head = nn.Linear(6, 3)
     assert session.specs["head.bias"].shape == (3,)
     assert session.aliases == {}
+
+
+def test_all_that_no_checkpoint_can_hold_is_named_at_once():
+    net = nn.Linear(2, 2)
+    net.sparse = nn.Parameter(torch.eye(2).to_sparse())
+    net.register_buffer("packed", torch.empty(2, dtype=torch.bits8))
+    with pytest.raises(ws.UnsupportedCheckpoint) as caught:
+        dict(ws.session_for(net).specs)
+    assert str(caught.value).splitlines() == [
+        "'sparse' is a Parameter of layout torch.sparse_coo; "
+        "only dense tensors of one process can be read",
+        "'packed' is torch.bits8, which no checkpoint holds",
+    ]

@@ -39,7 +39,7 @@ def arguments(
     if names is None:
         return inputs, {}
     if len(inputs) != len(names):
-        raise TypeError(f"{len(inputs)} inputs were given; expected {', '.join(names)}")
+        raise TypeError(f"the inputs are {', '.join(names)}; {len(inputs)} given")
     return (), dict(zip(names, inputs, strict=True))
 
 

@@ -31,7 +31,7 @@ def load_state(module: nn.Module, optimizer: NamedOptimizer, state: Mapping[str,
     ]
     if faults:
         raise ResumeError(
-            f"{len(faults)} parts of the checkpoint's run state do not fit this model\n"
+            "the run state of the checkpoint does not fit this model\n"
             + "\n".join("  " + each for each in faults)
         )
     for change in changes:

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -151,8 +152,11 @@ def owner_of_extra_state(name: str) -> str:
 def memory_of(tensor: Tensor) -> Hashable:
     """Return what two tensors on the same memory have in common, and no others.
 
-    Lazy, meta and empty tensors have no memory to be told by, so each is its own.
+    Lazy, meta and empty tensors have no memory to be told by, and of those that are not dense and
+    in this process nothing is known, so each is its own.
     """
-    if is_lazy(tensor) or tensor.is_meta or not tensor.numel() or hasattr(tensor, "full_tensor"):
+    if is_lazy(tensor) or tensor.is_meta or not tensor.numel():
+        return id(tensor)
+    if tensor.layout is not torch.strided or hasattr(tensor, "full_tensor"):
         return id(tensor)
     return (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
