@@ -27,7 +27,7 @@ LARGE = 1 << 20
 WRITEBACK = 16 << 20
 #: Buffers in one gathered write; the system allows 1024.
 GATHERED = 1000
-GATHERED_BYTES = 4 << 20
+GATHERED_BYTES = 1 << 20
 
 ZEROS = bytes(4096)
 

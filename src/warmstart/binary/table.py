@@ -11,6 +11,7 @@ all of the next, and the block's handle.  Keys are strictly increasing.
 Source: TensorFlow 2.21, tsl/lib/io/{format,block_builder,table_builder}.
 """
 
+import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -215,43 +216,38 @@ def write_table(items: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the table of *items*, which are sorted by key, each key once."""
     out = bytearray()
     index: Items = []
-    for block, last_key in filled_blocks(items):
+    left = iter(items)
+    while True:
+        block, last_key = next_block(left, RESTART_INTERVAL, BLOCK_SIZE)
+        if last_key is None:
+            break
         index.append((last_key, handle(len(out), len(block))))
         out += sealed(block)
-    meta = handle(len(out), 8)
-    out += sealed(build_block([], RESTART_INTERVAL))
+    meta = handle(len(out), len(block))  # the metaindex block is one of nothing
+    out += sealed(block)
     index_block = build_block(index, 1)
     footer = meta + handle(len(out), len(index_block))
     out += sealed(index_block)
     return bytes(out + footer.ljust(FOOTER - 8, b"\0") + MAGIC)
 
 
-def filled_blocks(items: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield blocks of about BLOCK_SIZE bytes, each with its last key."""
-    batch: Items = []
-    size = 0
-    for key, value in items:
-        batch.append((key, value))
-        size += len(key) + len(value) + 3
-        if size >= BLOCK_SIZE:
-            yield build_block(batch, RESTART_INTERVAL), key
-            batch, size = [], 0
-    if batch:
-        yield build_block(batch, RESTART_INTERVAL), batch[-1][0]
-
-
 def build_block(items: Items, interval: int) -> bytes:
-    """Return a block of *items* with a restart every *interval* entries."""
+    """Return a block of all *items* with a restart every *interval* entries."""
+    return next_block(iter(items), interval, sys.maxsize)[0]
+
+
+def next_block(
+    items: Iterator[tuple[bytes, bytes]], interval: int, room: int
+) -> tuple[bytes, bytes | None]:
+    """Return a block of the next *items*, ended by the one that fills *room*, and its last key."""
     parts: list[bytes] = []
     restarts = [0]
     size = shared = 0
-    last = b""
+    last = None
     for number, (key, value) in enumerate(items):
-        if number % interval:
-            if (
-                key[:shared] != last[:shared]
-                or key[shared : shared + 1] == last[shared : shared + 1]
-            ):
+        if last is not None and number % interval:
+            end = shared + 1
+            if key[:shared] != last[:shared] or key[shared:end] == last[shared:end]:
                 shared = shared_prefix(last, key)  # nearly always as many as the one before
             fresh = key[shared:]
         else:
@@ -265,8 +261,10 @@ def build_block(items: Items, interval: int) -> bytes:
         parts += numbers, fresh, value
         size += len(numbers) + len(fresh) + len(value)
         last = key
+        if size >= room:
+            break
     restarts.append(len(restarts))
-    return b"".join((*parts, *(offset.to_bytes(4, "little") for offset in restarts)))
+    return b"".join((*parts, *(offset.to_bytes(4, "little") for offset in restarts))), last
 
 
 def shared_prefix(a: bytes, b: bytes) -> int:

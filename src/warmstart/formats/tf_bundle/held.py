@@ -14,6 +14,9 @@ from .protos import NUMBERS
 if TYPE_CHECKING:
     import numpy as np
 
+#: What tensors of one kind have in common: dtype and shape.
+SpecKind = tuple[str, tuple[int, ...]]
+
 ADVICE = "Rename or leave out these tensors, or save to .npz."
 
 
@@ -31,16 +34,22 @@ def keys_of(names: Collection[str]) -> dict[str, str]:
     return keys
 
 
-def check(source: Source, keys: Mapping[str, str]) -> None:
+def check(source: Source, keys: Mapping[str, str], kinds: Collection[SpecKind]) -> None:
     """Refuse *source* when a bundle cannot hold all of it, naming every tensor concerned."""
     specs, faults = source.specs, note_faults(source)
-    faults |= {name: fault for name, key in keys.items() if (fault := name_fault(key))}
-    kinds = {(spec.dtype, spec.shape) for spec in specs.values()}
+    if any_odd(keys.values()):
+        faults |= {name: fault for name, key in keys.items() if (fault := name_fault(key))}
     if any(dtype not in NUMBERS or len(shape) > MAX_RANK for dtype, shape in kinds):
         faults |= dict(kind_faults(specs))
     if any(dtype == "string" for dtype, _ in kinds):
         faults |= dict(string_faults(source, specs))
     refuse_unheld("a TensorFlow bundle", faults, ADVICE)
+
+
+def any_odd(keys: Collection[str]) -> bool:
+    """Return whether one of *keys* might have a fault, without looking at each."""
+    text = "".join(keys)
+    return "\0" in text or not encodable(text) or not {"", NOTE}.isdisjoint(keys)
 
 
 def name_fault(key: str) -> str | None:
@@ -51,7 +60,7 @@ def name_fault(key: str) -> str | None:
         return "begins with a zero byte, as only pieces of tensors do"
     if key == NOTE:
         return "is the name of this library's own note"
-    return None if key.isascii() or encodable(key) else "is not Unicode text"
+    return None if encodable(key) else "is not Unicode text"
 
 
 def kind_faults(specs: Mapping[str, TensorSpec]) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from ...binary.stream import GATHERED, GATHERED_BYTES, LARGE, Stream
 from ...binary.wire import number_field
 from ...errors import SaveError
 from ...spec import NUMPY_NAMES, TensorSpec, checked_nbytes, numpy_dtype, spec_of
+from .held import SpecKind
 from .protos import Entry, encode_entry, encode_head
 
 if TYPE_CHECKING:
@@ -77,13 +78,12 @@ class Kind:
 
         offsets, crcs = np.array(self._offsets, np.int64), masked(np.array(self._crcs, np.uint32))
         widths = sum((offsets >> 7 * n > 0).astype(np.int64) for n in range(9))
-        messages = [b""] * len(offsets)
-        for width in np.unique(widths).tolist():
-            rows = np.flatnonzero(widths == width)
-            blob = self._matrix(offsets[rows], crcs[rows], width).tobytes()
-            length = len(blob) // len(rows)
-            for number, row in enumerate(rows.tolist()):
-                messages[row] = blob[number * length : (number + 1) * length]
+        messages: list[bytes] = []
+        for width in np.unique(widths).tolist():  # in order, since the offsets increase
+            rows = widths == width
+            matrix = self._matrix(offsets[rows], crcs[rows], width)
+            blob, length = matrix.tobytes(), matrix.shape[1]
+            messages += [blob[at : at + length] for at in range(0, len(blob), length)]
         return messages
 
     def _matrix(self, offsets: "np.ndarray", crcs: "np.ndarray", width: int) -> "np.ndarray":
@@ -102,9 +102,9 @@ class Kind:
         return matrix
 
 
-class Ledger(dict[tuple[str, tuple[int, ...]], Kind]):
+class Ledger(dict[SpecKind, Kind]):
     """Every kind of tensor written so far, by dtype and shape."""
 
-    def __missing__(self, what: tuple[str, tuple[int, ...]]) -> Kind:
+    def __missing__(self, what: SpecKind) -> Kind:
         kind = self[what] = Kind(*what)
         return kind

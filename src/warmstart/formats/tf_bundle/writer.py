@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from ...binary.atomic import replacing, write_fully
@@ -24,7 +24,7 @@ from ...binary.table import write_table
 from ...source import Source
 from ...spec import checked_nbytes
 from .. import notes
-from .held import check, keys_of, strings_in, under_keys
+from .held import SpecKind, check, keys_of, strings_in, under_keys
 from .index import NOTE
 from .ledger import ALIGNMENT, Kind, Ledger
 from .paths import data_files, data_of, index_of
@@ -37,7 +37,8 @@ LOG = logging.getLogger("warmstart")
 def save_bundle(source: Source, prefix: Path) -> None:
     """Write *source* as the bundle *prefix*; see `Format.save_source`."""
     keys = keys_of([*source.specs, *source.aliases])
-    check(source, keys)
+    kinds = {name: (spec.dtype, spec.shape) for name, spec in source.specs.items()}
+    check(source, keys, set(kinds.values()))
     note = notes.encode(under_keys(notes.notes_of(source), keys))
     prefix = Path(os.path.realpath(prefix.parent)) / prefix.name
     old = data_files(prefix)
@@ -45,7 +46,7 @@ def save_bundle(source: Source, prefix: Path) -> None:
     data, index = data_of(prefix, 0, shards), index_of(prefix)
     with removed_unless_committed(data, index):
         with replacing(data, follow_link=False) as file:
-            entries = write_tensors(source, keys, note, file)
+            entries = write_tensors(source, keys, kinds, note, file)
         for alias, kept in source.aliases.items():
             entries[keys[alias]] = entries[keys[kept]]
         with replacing(index, follow_link=False) as file:
@@ -98,10 +99,13 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def write_tensors(
-    source: Source, keys: Mapping[str, str], note: str | None, file: FileIO
+    source: Source,
+    keys: Mapping[str, str],
+    kinds: Mapping[str, SpecKind],
+    note: str | None,
+    file: FileIO,
 ) -> dict[str, bytes]:
     """Write every tensor to *file* in the order of keys; return the encoded entries by key."""
-    kinds = {name: (spec.dtype, spec.shape) for name, spec in source.specs.items()}
     entries, ledger = dict[str, bytes](), Ledger()
     stream = Stream(file, expected=expected_nbytes(kinds.values()))
     for (dtype, shape), alike in groupby(sorted(kinds, key=keys.__getitem__), kinds.__getitem__):
@@ -137,7 +141,7 @@ def write_strings(strings: list[bytes], shape: tuple[int, ...], stream: Stream) 
     return encode_entry(entry)
 
 
-def expected_nbytes(kinds: Iterable[tuple[str, tuple[int, ...]]]) -> int:
+def expected_nbytes(kinds: Iterable[SpecKind]) -> int:
     """Return about how large the data file will be; strings are not known before they are read."""
     return sum(
         count * -(-checked_nbytes(*kind) // ALIGNMENT) * ALIGNMENT
@@ -147,6 +151,6 @@ def expected_nbytes(kinds: Iterable[tuple[str, tuple[int, ...]]]) -> int:
 
 def encoded_index(entries: Mapping[str, bytes], shards: int) -> bytes:
     """Return the index of a bundle of *entries* whose data file 0 of *shards* holds them all."""
-    items = {b"": encode_header(Header(shards))}
-    items |= {key.encode(): entry for key, entry in entries.items()}
-    return write_table(sorted(items.items()))
+    keys = sorted(entries)  # by code points, which sorts as their UTF-8 does
+    items = zip(map(str.encode, keys), map(entries.__getitem__, keys), strict=True)
+    return write_table(chain([(b"", encode_header(Header(shards)))], items))
