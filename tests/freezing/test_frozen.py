@@ -109,3 +109,9 @@ def test_a_hash_knows_the_dtype_the_shape_and_every_bit():
     ]
     assert len({hash_of(array) for array in arrays}) == len(arrays)
     assert hash_of(np.ones((3, 2))[::-1].T) == hash_of(np.ones((2, 3)))
+
+
+def test_an_assignment_under_another_name_of_a_tied_variable_is_no_move(session):
+    frozen = ws.freeze(session, "emb")
+    session.assign([("head", np.ones_like(session.read("emb")))])
+    assert set(frozen.verify()) == {"emb"}

@@ -70,8 +70,12 @@ class Session(Source):
 
     def tell(self, names: Collection[str]) -> None:
         """Tell whoever watches the model that *names* were given new values on purpose."""
-        for watcher in tuple(WATCHERS.get(self.anchor, ())) if names else ():
-            watcher.assigned(names)
+        watchers = tuple(WATCHERS.get(self.anchor, ())) if names else ()
+        if watchers:
+            aliases = self.aliases
+            canonical = list(dict.fromkeys(aliases.get(name, name) for name in names))
+            for watcher in watchers:
+                watcher.assigned(canonical)
 
     def watch(self, watcher: Watcher) -> None:
         """Tell *watcher* of every later assignment to this model, from any session on it."""

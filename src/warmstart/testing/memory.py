@@ -56,7 +56,8 @@ class MemorySession(Session):
         return {n: TensorSpec(n, "float32", s.shape, "slot") for n, s in made.items()}
 
     def _assign(self, values: Iterable[tuple[str, np.ndarray]]) -> None:
-        for name, array in values:
+        for alias, array in values:
+            name = self._aliases.get(alias, alias)
             self.order.append(name)
             if name in self.slots_to_come:
                 self._specs[name] = TensorSpec(name, "float32", array.shape, "slot")
