@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmstart.errors import RuleError
 from warmstart.names import (
     grouped,
     idle,
@@ -121,3 +122,8 @@ def test_what_looks_like_a_number_and_is_none(names: list[str], expected: list[s
 @given(st.lists(PATH | st.text("019a:/.", min_size=1), max_size=6))
 def test_grouping_needs_no_more_lines_than_there_are_names(names: list[str]) -> None:
     assert len(grouped(names)) <= len(set(names))
+
+
+def test_a_regex_that_cannot_be_read() -> None:
+    with pytest.raises(RuleError, match=r"the regex '\(' cannot be read: missing \), unterminated"):
+        matcher("re:(")

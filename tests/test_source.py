@@ -114,3 +114,13 @@ def test_the_dictionary_is_not_kept() -> None:
     source = DictSource(arrays)
     arrays["b"] = np.ones(1)
     assert list(source.specs) == ["a"]
+
+
+def test_names_that_are_not_strings() -> None:
+    with pytest.raises(TypeError, match="names of tensors are strings; found 5"):
+        DictSource({5: np.zeros(1)})  # type: ignore[dict-item]
+
+
+def test_a_value_that_is_no_array() -> None:
+    with pytest.raises(TypeError, match=r"the value of 'w' is no array: .* inhomogeneous shape"):
+        DictSource({"w": [[1.0], [1.0, 2.0]]})

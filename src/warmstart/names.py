@@ -11,6 +11,8 @@ from fnmatch import translate
 from itertools import islice
 from typing import Any
 
+from .errors import RuleError
+
 Pattern = str | re.Pattern[str]
 
 #: How many names are compared with a mistyped one: comparing takes some 10 microseconds each.
@@ -82,9 +84,17 @@ def matcher(pattern: Pattern) -> Callable[[str], bool]:
     if isinstance(pattern, re.Pattern):
         return lambda name: pattern.fullmatch(name) is not None
     if pattern.startswith("re:"):
-        return matcher(re.compile(pattern[3:]))
+        return matcher(compiled(pattern[3:]))
     glob = re.compile(translate(pattern))
     return lambda name: name == pattern or glob.match(name) is not None
+
+
+def compiled(regex: str | re.Pattern[str]) -> re.Pattern[str]:
+    """Return *regex* compiled, or a RuleError that says where it is wrong."""
+    try:
+        return re.compile(regex)
+    except re.error as error:
+        raise RuleError(f"the regex {regex!r} cannot be read: {error}") from error
 
 
 def selected(names: Iterable[str], patterns: Pattern | Iterable[Pattern]) -> list[str]:

@@ -96,10 +96,11 @@ class DictSource(Source):
         metadata: Mapping[str, str] | None = None,
         aliases: Mapping[str, str] | None = None,
     ) -> None:
-        import numpy as np
-
         roles = roles or {}
-        self._arrays = {name: np.asarray(value) for name, value in arrays.items()}
+        wrong = [repr(name) for name in arrays if not isinstance(name, str)]
+        if wrong:
+            raise TypeError(f"names of tensors are strings; found {', '.join(wrong)}")
+        self._arrays = {name: as_array(name, value) for name, value in arrays.items()}
         self._specs = {n: spec_of(n, a, roles.get(n)) for n, a in self._arrays.items()}
         self._metadata = dict(metadata or {})
         self._aliases = dict(aliases or {})
@@ -121,6 +122,16 @@ class DictSource(Source):
             return self._arrays[self._aliases.get(name, name)]
         except KeyError:
             raise no_such_tensor(name, self._specs) from None
+
+
+def as_array(name: str, value: Any) -> "np.ndarray":
+    """Return *value* as an array, or raise that what *name* has (a tensor with a graph) is none."""
+    import numpy as np
+
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"the value of {name!r} is no array: {error}") from error
 
 
 class View(Source):

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,16 @@ def test_a_file_without_times_is_read_too(tmp_path: Path) -> None:
     (tmp_path / "model-1.index").touch()
     write_state(tmp_path, "model-1", ["model-1"])
     assert read_kept(tmp_path, 9.0) == Kept((("model-1", 9.0),), 9.0)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\x00", b"model_checkpoint_path"])
+def test_a_broken_file_lists_nothing(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "model-1.index").touch()
+    (tmp_path / "checkpoint").write_bytes(content)
+    assert read_kept(tmp_path, 9.0) == Kept((), 9.0)
+    assert "checkpoints saved before now are not deleted any more: the file `check" in caplog.text
 
 
 def test_deleting_one_touches_no_other(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from ..errors import RuleError
+from ..names import compiled
 from ..restore.rules import near_text
 
 log = logging.getLogger("warmstart")
@@ -69,10 +70,7 @@ def checked_pair(pair: tuple[str, float]) -> tuple[re.Pattern[str], float]:
     regex, factor = pair
     if not isinstance(factor, int | float):
         raise TypeError(f"the factor of {regex!r} is a number, not {factor!r}")
-    try:
-        return re.compile(regex), float(factor)
-    except re.error as error:
-        raise RuleError(f"the regex {regex!r} cannot be read: {error}") from error
+    return compiled(regex), float(factor)
 
 
 def refuse_idle(regexes: Iterable[re.Pattern[str]], names: Sequence[str]) -> None:

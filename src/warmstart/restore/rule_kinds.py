@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from ..errors import RuleError
 from ..names import Pattern, joined, matcher, parent, without_output
@@ -129,7 +130,8 @@ class Prefix(Rule):
 
 def as_names(new: NewNames, old: str) -> tuple[str, ...]:
     """Return what a mapping or a function says of *old* as a tuple of names."""
-    names = (new,) if isinstance(new, str) else tuple(new or ())
+    one = isinstance(new, str) or not isinstance(new, Iterable | None)
+    names: tuple[Any, ...] = (new,) if one else tuple(new or ())
     if not all(isinstance(name, str) and name for name in names):
         raise RuleError(f"a rule gives {old!r} the name {new!r}, which is not a name")
     return tuple(without_output(name) for name in names)
@@ -153,11 +155,3 @@ def idle_patterns(
     idle = [p for p in patterns if not any(matches((p,), name) for name in names)]
     texts = [p if isinstance(p, str) else p.pattern for p in idle]
     return [(f"{verb} {text}", text) for text in texts]
-
-
-def compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
-    """Return *pattern* compiled, or a RuleError that says where it is wrong."""
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise RuleError(f"the regex {pattern!r} cannot be read: {error}") from error

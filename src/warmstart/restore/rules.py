@@ -20,9 +20,9 @@ from itertools import groupby
 from typing import Any
 
 from ..errors import NameConflict, RuleError
-from ..names import Pattern, near, without_output
+from ..names import Pattern, compiled, near, without_output
 from ..spec import RUN_PREFIX
-from .rule_kinds import Drop, Function, Keep, Rename, Rule, Table, as_names, compiled
+from .rule_kinds import Drop, Function, Keep, Rename, Rule, Table, as_names
 
 #: How many idle parts of a rule get a suggestion: finding one compares thousands of names.
 MAX_HINTS = 20

@@ -19,7 +19,7 @@ from ..formats import locate, open_source
 from ..names import inside, without_output
 from ..sessions import session_for
 from ..sessions.base import Session
-from ..source import DictSource, Source
+from ..source import DictSource, Source, as_array
 from .matching import is_slot, make_plan
 from .plan import Part, Plan
 from .report import Report
@@ -241,7 +241,7 @@ def as_arrays(variables: Any) -> "dict[str, np.ndarray]":
     wrong = [repr(name) for name in variables if not isinstance(name, str)]
     if wrong:
         raise TypeError(f"names of variables are strings; found {', '.join(wrong)}")
-    arrays = {name: np.asarray(value) for name, value in variables.items()}
+    arrays = {name: as_array(name, value) for name, value in variables.items()}
     refuse_objects(arrays)
     return {
         name: np.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array

@@ -13,11 +13,10 @@ from typing import Any
 
 from ..errors import NoSuchTensor, RuleError
 from ..formats import locate, open_source
-from ..names import without_output
+from ..names import compiled, without_output
 from ..sessions.base import Session
 from ..source import Source
 from .plan import Part
-from .rule_kinds import compiled
 from .rules import near_text
 from .sessinit import SessionInit, every_name
 

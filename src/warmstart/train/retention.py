@@ -5,12 +5,16 @@ that TensorFlow's CheckpointManager keeps there (2.21, python/checkpoint/checkpo
 and not in the checkpoints themselves: the times on the clock would make each of them different.
 """
 
+import logging
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..errors import CorruptCheckpoint
 from ..formats.tf_bundle.paths import DATA, data_files, has_index, index_of, names_in
 from ..formats.tf_bundle.state import read_state, write_state
+
+log = logging.getLogger("warmstart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,15 @@ def decide(kept: Kept, max_to_keep: int | None, hours: float | None) -> tuple[Ke
 
 
 def read_kept(folder: Path, now: float) -> Kept:
-    """Return what the file `checkpoint` in *folder* lists and is still there."""
-    state = read_state(folder)
+    """Return what the file `checkpoint` in *folder* lists and is still there.
+
+    A broken one lists nothing: what it listed is kept for good, and the next save replaces it.
+    """
+    try:
+        state = read_state(folder)
+    except CorruptCheckpoint as error:
+        log.warning("checkpoints saved before now are not deleted any more: %s", error)
+        state = None
     if state is None:
         return Kept((), now)
     known = len(state.timestamps) == len(state.all_paths)
