@@ -186,8 +186,8 @@ def near(wanted: str, names: Iterable[str], *, count: int = 3) -> list[str]:
 
     >>> near("fc/kernal", ["fc/kernel", "conv/kernel", "step"], count=1)
     ['fc/kernel']
-    >>> near("encodr/*", ["encoder/w", "step"])
-    ['encoder/w']
+    >>> near("encodr/*", ["encoder/w", "step"]), near("kernel", ["enc/layer0/attention/kernel"])
+    (['encoder/w'], ['enc/layer0/attention/kernel'])
     """
     from difflib import get_close_matches
 
@@ -197,4 +197,6 @@ def near(wanted: str, names: Iterable[str], *, count: int = 3) -> list[str]:
     if found or not plain:
         return found
     heads = {name[: len(plain)]: name for name in reversed(candidates)}
-    return [heads[head] for head in get_close_matches(plain, heads, n=count, cutoff=0.7)]
+    found = [heads[head] for head in get_close_matches(plain, heads, n=count, cutoff=0.7)]
+    inner = [name for name in candidates if plain in name] if len(plain) > 2 else []
+    return found or inner[:count]

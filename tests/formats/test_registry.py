@@ -98,6 +98,15 @@ def test_nothing_is_there(tmp_path: Path) -> None:
         formats.open_source(tmp_path / "m")
 
 
+def test_what_lies_beside_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    for name in ("model.ckpt-20", "model.ckpt-30"):
+        formats.save_source(SOURCE, tmp_path / name)
+    with pytest.raises(CheckpointNotFound, match=r"; near it: model\.ckpt-30, model\.ckpt-20\n"):
+        formats.open_source(tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointNotFound, match=f"; there is no folder {tmp_path}/runs\n"):
+        formats.open_source(tmp_path / "runs" / "m.npz")
+
+
 def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UnknownFormat, match=f"the folder {tmp_path} holds no checkpoint of a kn"):
         formats.open_source(tmp_path)

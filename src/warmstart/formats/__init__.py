@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import CheckpointNotFound, MissingDependency, UnknownFormat, noting
+from ..names import near
 from ..source import Source
+from . import foreign
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint  # 20 ms, needed only once all built-ins refuse
@@ -124,8 +126,22 @@ def locate(path: str | Path) -> tuple[str, Path]:
         if path.is_dir():
             raise UnknownFormat(f"the folder {path} holds no checkpoint of a known format")
         if not path.exists():
-            raise CheckpointNotFound(f"nothing is at {path}, nor does a bundle have this prefix")
-    raise UnknownFormat(f"{path} is none of: {', '.join(format_names())}")
+            raise CheckpointNotFound(
+                f"nothing is at {path}, nor does a bundle have this prefix{beside(path)}"
+            )
+        known = foreign.what_it_is(path)
+    raise UnknownFormat(known or f"{path} is none of: {', '.join(format_names())}")
+
+
+def beside(path: Path) -> str:
+    """Return the end of a message: what *path* may have been meant for."""
+    from .tf_bundle.paths import names_in, prefix_of
+
+    if not path.parent.is_dir():
+        return f"; there is no folder {path.parent}"
+    names = {prefix_of(Path(name)).name for name in names_in(path.parent)}
+    found = near(path.name, sorted(names))
+    return f"; near it: {', '.join(found)}" if found else ""
 
 
 def expanded(path: str | Path) -> Path:
@@ -163,6 +179,11 @@ def format_to_save(path: str | Path, format: str | None = None) -> str:
     for candidate, format_ in each_format():
         if name.endswith(format_.EXTENSIONS):
             return candidate
+    if foreign.is_of_another_library(Path(path)):
+        raise UnknownFormat(
+            f"{path} ends as files do that are not written; known: {', '.join(format_names())}. "
+            f"For one of these under that name: format={DEFAULT!r}"
+        )
     return DEFAULT
 
 
