@@ -210,3 +210,9 @@ def test_wrong_calls_are_refused(mlp):
     silent = ws.TorchModel(mlp, step=lambda module, batch: {"cost": 1}, optimizer=optimizer)
     with pytest.raises(ValueError, match="step= returned cost; expected 'loss'"):
         silent.train_step((X, Y))
+
+
+def test_an_optimizer_of_another_module_is_refused(mlp):
+    other = torch.optim.SGD(copy.deepcopy(mlp).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="the optimizer has none of the module's parameters; make"):
+        model_of(mlp, optimizer=other)

@@ -49,6 +49,7 @@ class TorchModel:
             raise ValueError(f"scheduler_every is {scheduler_every!r}; expected 'step' or 'epoch'")
         if isinstance(scheduler, ReduceLROnPlateau):
             raise TypeError("ReduceLROnPlateau needs a metric: step it in a callback of your own")
+        refuse_foreign(module, optimizer)
         self.module = module
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -145,6 +146,16 @@ class TorchModel:
 
     def _scheduler_class(self) -> str | None:
         return None if self.scheduler is None else type(self.scheduler).__qualname__
+
+
+def refuse_foreign(module: nn.Module, optimizer: Optimizer) -> None:
+    """Raise when *optimizer* would move nothing of *module*, as one made for another does."""
+    ours = {id(parameter) for parameter in module.parameters()}
+    moved = (id(p) for group in optimizer.param_groups for p in group["params"])
+    if ours.isdisjoint(moved):
+        raise ValueError(
+            "the optimizer has none of the module's parameters; make it from module.parameters()"
+        )
 
 
 def as_float(value: Any) -> float:
