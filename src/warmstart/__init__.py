@@ -133,6 +133,9 @@ PUBLIC: dict[str, str] = {
     **dict.fromkeys(("OfflinePredictor", "PredictConfig"), "train.predict"),
 }  # fmt: skip
 
+#: framework -> the extra that brings it
+EXTRAS = {"torch": "torch", "tensorflow": "tf"}
+
 __all__ = ["__version__", *PUBLIC]  # noqa: PLE0604
 
 
@@ -140,10 +143,23 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
     if name not in PUBLIC:
         raise AttributeError(f"module 'warmstart' has no attribute {name!r}")
-    module = import_module("." + PUBLIC[name], __name__)
+    module = imported("." + PUBLIC[name], name)
     value = import_module(".logger", module.__name__) if name == "logger" else getattr(module, name)
     globals()[name] = value
     return value
+
+
+def imported(module: str, name: str) -> Any:
+    """Return the module that *name* stands in, or say which extra it needs."""
+    try:
+        return import_module(module, __name__)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        from .errors import MissingDependency
+
+        extra = f"pip install 'warmstart[{EXTRAS[error.name]}]'"
+        raise MissingDependency(f"{name} needs {error.name}: {extra}") from error
 
 
 def __dir__() -> list[str]:

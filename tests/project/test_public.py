@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import warmstart
+from warmstart import MissingDependency
 
 #: What the design promises (section 3).  Names beyond these may be public too.
 PROMISED = """
@@ -50,3 +51,33 @@ def test_type_checkers_see_the_same_names() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'warmstart' has no attribute 'laod_vars'"):
         warmstart.laod_vars  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [("TorchModel", "torch", "torch"), ("TFGraph", "tensorflow", "tf")],
+)
+def test_a_missing_framework_is_told_with_its_extra(
+    name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(module: str, anchor: str) -> None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    monkeypatch.setattr(warmstart, "import_module", missing)
+    monkeypatch.delitem(vars(warmstart), name, raising=False)
+    with pytest.raises(
+        MissingDependency, match=rf"{name} needs {package}: .*'warmstart\[{extra}\]'"
+    ):
+        getattr(warmstart, name)
+
+
+def test_another_missing_module_is_not_taken_for_a_framework(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(module: str, anchor: str) -> None:
+        raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+
+    monkeypatch.setattr(warmstart, "import_module", missing)
+    monkeypatch.delitem(vars(warmstart), "TorchModel", raising=False)
+    with pytest.raises(ModuleNotFoundError, match="No module named 'numpy'"):
+        warmstart.TorchModel  # noqa: B018
