@@ -99,3 +99,12 @@ def noting(place: str) -> Iterator[None]:
 def full_text(error: BaseException) -> str:
     """Return the message of *error* with its notes, as a traceback would show them."""
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
+
+
+def number_of(n: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> number_of(1, "tensor"), number_of(3000, "tensor")
+    ('1 tensor', '3,000 tensors')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -21,10 +21,10 @@ fc/kernel/Adam  float32  (2, 3)  slot       24
 names           string   (2,)    -          -
 out/kernel = fc/kernel
 
-model: 1 tensors, 3 parameters, 12 B
-trainable: 1 tensors, 6 parameters, 24 B
-slot: 1 tensors, 6 parameters, 24 B
-no role: 1 tensors, 2 parameters, 0 B
+model: 1 tensor, 3 parameters, 12 B
+trainable: 1 tensor, 6 parameters, 24 B
+slot: 1 tensor, 6 parameters, 24 B
+no role: 1 tensor, 2 parameters, 0 B
 4 tensors, 17 parameters, 60 B
 """
 
@@ -32,7 +32,7 @@ no role: 1 tensors, 2 parameters, 0 B
 def test_listing(warmstart: Run) -> None:
     done = warmstart("ls", "m")
     assert (done.code, done.out) == (0, LISTING)
-    assert done.err == "1 tensors of run state are not shown; --all shows them\n"
+    assert done.err == "1 tensor of run state is not shown; --all shows it\n"
 
 
 def test_all(warmstart: Run) -> None:

@@ -34,7 +34,7 @@ def test_a_flipped_byte_in_the_values(name: str, tmp_path: Path) -> None:
     found = verify(tmp_path / name)
     assert [fault.name for fault in found.faults] == ["w"]
     assert not found.sound
-    assert "UNSOUND, 1 faults" in str(found)
+    assert "UNSOUND, 1 fault" in str(found)
 
 
 def test_a_broken_structure(tmp_path: Path) -> None:

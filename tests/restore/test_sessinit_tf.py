@@ -217,7 +217,7 @@ def test_both_one_sided_lists_are_warned_about(base, warnings):
         ws.SmartInit(base[0]).init(session)
     path = ws.SaverRestore(base[0]).path
     assert warnings() == [
-        f"1 variable of the model not found in {path}; they keep their initial values:\n"
+        f"1 variable of the model not found in {path}; it keeps its initial value:\n"
         "  head/kernel\n"
         "  perhaps: rename fc/w -> head/kernel",
         f"1 tensor of {path} not found in the model:\n  fc/w",

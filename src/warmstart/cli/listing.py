@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import noting
+from ..errors import noting, number_of
 from ..formats import format_named, locate
 from ..source import Source
 from ..spec import TensorSpec, shape_text
@@ -53,7 +53,9 @@ def command(
         print_lines(listing(s, specs, patterns, run_state))
         hidden = 0 if run_state or patterns else len(s.specs) - len(specs)
     if hidden:
-        click.echo(f"{hidden} tensors of run state are not shown; --all shows them", err=True)
+        are = "is" if hidden == 1 else "are"
+        text = f"{number_of(hidden, 'tensor')} of run state {are} not shown; --all shows"
+        click.echo(f"{text} {'it' if hidden == 1 else 'them'}", err=True)
 
 
 def listing(
@@ -98,7 +100,7 @@ def totals_lines(specs: Iterable[TensorSpec]) -> Iterator[str]:
 def total_text(part: Mapping[str, int]) -> str:
     """Return a total in words."""
     return (
-        f"{part['tensors']:,} tensors, {part['parameters']:,} parameters, "
+        f"{number_of(part['tensors'], 'tensor')}, {number_of(part['parameters'], 'parameter')}, "
         f"{size_text(part['nbytes'])}"
     )
 

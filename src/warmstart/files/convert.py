@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import RuleError, SaveError
+from ..errors import RuleError, SaveError, number_of
 from ..formats import locate, save_source
 from ..source import Source, View
 from ..spec import ROLES
@@ -29,7 +29,7 @@ class Conversion:
 
     def __str__(self) -> str:
         without = f", {len(self.left_out)} left out" if self.left_out else ""
-        return f"wrote {self.path} ({self.format}): {self.tensors} tensors{without}"
+        return f"wrote {self.path} ({self.format}): {number_of(self.tensors, 'tensor')}{without}"
 
 
 def convert(

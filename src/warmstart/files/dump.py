@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UnsupportedCheckpoint
+from ..errors import UnsupportedCheckpoint, number_of
 from ..formats import save_source
 from ..names import near
 from ..restore import slots
@@ -49,7 +49,7 @@ class Dump:
 
     def __str__(self) -> str:
         return (
-            f"wrote {self.path} ({self.format}): {len(self.kept)} tensors, "
+            f"wrote {self.path} ({self.format}): {number_of(len(self.kept), 'tensor')}, "
             f"{len(self.left_out)} left out by {self.rule}"
         )
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, CorruptCheckpoint, full_text
+from ..errors import CheckpointError, CorruptCheckpoint, full_text, number_of
 from ..formats import locate, open_source
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
@@ -53,8 +53,8 @@ class Verification:
         return {"sound": self.sound, **asdict(self)}
 
     def __str__(self) -> str:
-        verdict = "sound" if self.sound else f"UNSOUND, {len(self.faults)} faults"
-        size = f"{self.tensors} tensors, {self.nbytes} bytes"
+        verdict = "sound" if self.sound else f"UNSOUND, {number_of(len(self.faults), 'fault')}"
+        size = f"{number_of(self.tensors, 'tensor')}, {self.nbytes} bytes"
         return "\n".join(
             [
                 *(f"fault  {fault}" for fault in self.faults),

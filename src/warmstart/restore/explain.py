@@ -6,7 +6,7 @@ Names are grouped, and what may have been meant is suggested; the report has eve
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ..errors import RestoreMismatch
+from ..errors import RestoreMismatch, number_of
 from ..names import grouped, parent
 from .plan import Misfit, Plan, Verdict
 from .report import aligned
@@ -108,7 +108,7 @@ def ignored_text(plan: Plan) -> str:
     if not ignored:
         return ""
     head = (
-        f"{counted(len(ignored), 'variable')} left out since the shapes differ "
+        f"{number_of(len(ignored), 'variable')} left out since the shapes differ "
         "(ignore_mismatch=True):"
     )
     return "\n".join([head, *shortened(misfit_rows(ignored, plan))])
@@ -120,8 +120,9 @@ def missing_text(plan: Plan) -> str:
     if not names:
         return ""
     head = (
-        f"{counted(len(names), 'variable')} of the model not found in "
-        f"{', '.join(plan.labels)}; they keep their initial values:"
+        f"{number_of(len(names), 'variable')} of the model not found in "
+        f"{', '.join(plan.labels)}; "
+        f"{'it keeps its initial value' if len(names) == 1 else 'they keep their initial values'}:"
     )
     hints = [f"  perhaps: rename {old} -> {new}" for new, old in plan.near.items()]
     return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *shortened(hints)])
@@ -133,7 +134,7 @@ def unused_texts(plan: Plan) -> list[str]:
     for label, verdicts in zip(plan.labels, plan.sources, strict=True):
         names = [name for name, verdict in verdicts.items() if verdict == Verdict.UNUSED]
         if names:
-            head = f"{counted(len(names), 'tensor')} of {label} not found in the model:"
+            head = f"{number_of(len(names), 'tensor')} of {label} not found in the model:"
             texts.append("\n".join([head, *shortened(f"  {g}" for g in grouped(names))]))
     return texts
 
@@ -143,12 +144,3 @@ def shortened(lines: Iterable[str]) -> list[str]:
     lines = list(lines)
     more = len(lines) - MAX_LINES
     return [*lines[:MAX_LINES], f"  ... and {more} more"] if more > 0 else lines
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "tensor"), counted(3, "tensor")
-    ('1 tensor', '3 tensors')
-    """
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
