@@ -51,3 +51,9 @@ def test_a_regex_that_cannot_be_read_is_refused():
 def test_a_factor_is_a_number():
     with pytest.raises(TypeError, match="the factor of 'fc' is a number, not '0'"):
         ws.ScaleGradient(("fc", "0"))
+
+
+@pytest.mark.parametrize("multipliers", ["fc/.*", ["fc/.*"], (("fc/.*", 0), ("bn/.*", 1))])
+def test_what_is_no_pair_is_refused(multipliers):
+    with pytest.raises(TypeError, match=r"ScaleGradient takes pairs \(regex, factor\), not "):
+        ws.ScaleGradient(multipliers)

@@ -38,3 +38,10 @@ def test_half_a_state_is_refused() -> None:
 def test_a_state_without_a_key_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a key= to be saved under"):
         Callback(state=dict, load_state=lambda state: None)
+
+
+def test_a_class_is_no_callback() -> None:
+    with pytest.raises(
+        TypeError, match=r"^Callback is a class; a callback is an .*: Callback\(\)$"
+    ):
+        in_turn([Callback])  # type: ignore[list-item]

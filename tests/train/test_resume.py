@@ -166,7 +166,7 @@ def test_a_damaged_pointer_gives_way_to_the_newest_sound_one(
 def test_a_folder_without_a_sound_checkpoint_is_not_begun_anew(folder: Path, train: Train) -> None:
     train(max_epoch=1)
     cut(folder / "model-5.index")
-    with pytest.raises(ResumeError, match=r"no checkpoint in .* is sound; to begin anew") as caught:
+    with pytest.raises(ResumeError, match=r"nor a model-STEP is sound in .*; to go on") as caught:
         checkpoint_to_resume(None)
     assert "model-5: " in str(caught.value)
 

@@ -117,8 +117,10 @@ def frozen_names(session: Session, patterns: Collection[Pattern]) -> list[str]:
     specs = session.specs
     names = {name: name for name, spec in specs.items() if spec.role in ("trainable", "model")}
     names |= {alias: name for alias, name in session.aliases.items() if name in names}
+    if not patterns:
+        raise FreezeError("nothing to freeze: no pattern is given")
     unmatched = idle(names, patterns)
-    if unmatched or not patterns:
+    if unmatched:
         texts = [p if isinstance(p, str) else p.pattern for p in unmatched]
         rows = [f"  {text}{near_text(text, names)}" for text in texts]
         raise FreezeError(

@@ -43,7 +43,7 @@ class ScaleGradient(GradientProcessor):
     def __init__(
         self, multipliers: tuple[str, float] | Sequence[tuple[str, float]], verbose: bool = True
     ) -> None:
-        pairs = [multipliers] if isinstance(multipliers, tuple) else list(multipliers)
+        pairs = [multipliers] if isinstance(multipliers, tuple | str) else list(multipliers)
         self.multipliers = tuple(checked_pair(pair) for pair in pairs)
         self.verbose = verbose
 
@@ -67,7 +67,11 @@ class ScaleGradient(GradientProcessor):
 
 def checked_pair(pair: tuple[str, float]) -> tuple[re.Pattern[str], float]:
     """Return a regex, compiled, and its factor."""
-    regex, factor = pair
+    match pair:
+        case (str() | re.Pattern() as regex, factor):
+            pass
+        case _:
+            raise TypeError(f"ScaleGradient takes pairs (regex, factor), not {pair!r}")
     if not isinstance(factor, int | float):
         raise TypeError(f"the factor of {regex!r} is a number, not {factor!r}")
     return compiled(regex), float(factor)

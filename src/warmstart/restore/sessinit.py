@@ -159,7 +159,8 @@ def SmartInit(obj: Any, *, ignore_mismatch: bool = False, rules: Any = ()) -> Se
         if isinstance(obj, kinds):
             return init(obj, ignore_mismatch=ignore_mismatch, rules=rules)
     raise TypeError(
-        "a model can start from a path, a dict of arrays, an open checkpoint, a SessionInit, "
+        "a model can start from a path, a dict of arrays, an open checkpoint, the "
+        "ws.session_for(MODEL) of another model, a SessionInit, "
         f"a list of these, or None, not from a {type(obj).__module__}.{type(obj).__qualname__}"
     )
 

@@ -82,6 +82,9 @@ def in_turn(callbacks: Iterable[Callback]) -> list[Callback]:
     """Return *callbacks* in the order they have their turn; refuse what cannot be one list."""
     callbacks = list(callbacks)
     for callback in callbacks:
+        if isinstance(callback, type):
+            name = callback.__qualname__
+            raise TypeError(f"{name} is a class; a callback is an instance of one: {name}()")
         if not isinstance(callback, Callback):
             raise TypeError(
                 f"a callback is a {type(callback).__qualname__}; expected a warmstart.Callback"

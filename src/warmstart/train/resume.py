@@ -50,8 +50,9 @@ def checkpoint_to_resume(checkpoint_dir: str | os.PathLike[str] | None) -> Path 
             return path
     if faults:
         raise ResumeError(
-            f"no checkpoint in {folder} is sound; to begin anew, use another folder\n  "
-            + "\n  ".join(faults)
+            f"neither what the file `checkpoint` names nor a model-STEP is sound in {folder}; "
+            "to go on from another, Trainer.train(resume_from=PATH); to begin anew, use another "
+            "folder\n  " + "\n  ".join(faults)
         )
     return None
 
@@ -70,7 +71,7 @@ def is_sound(path: Path, faults: list[str]) -> bool:
             for name in source.read_order():
                 source.read(name)
     except CheckpointError as error:
-        faults.append(f"{path.name}: {full_text(error)}")
+        faults.append(f"{path.name}: {full_text(error)}".replace("\n", "\n    "))
         return False
     return True
 
