@@ -8,14 +8,17 @@ from .output import json_option, print_json, progress_bar
 
 @click.command(
     "convert",
-    epilog="Example: warmstart convert runs/model-300 base.safetensors --roles trainable,model",
+    epilog="Example: warmstart convert runs/ base.safetensors --roles trainable,model",
 )
 @click.argument("src")
 @click.argument("dst")
 @rename_option
 @rule_option
 @click.option("--roles", help="Keep these roles only: trainable, model, slot, run; with commas.")
-@click.option("--format", help="The format of DST, if its extension does not name it.")
+@click.option(
+    "--format",
+    help="The format of DST, if its extension does not name it: tf-bundle, safetensors, npz.",
+)
 @json_option
 def command(
     *,
