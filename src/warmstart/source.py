@@ -96,11 +96,16 @@ class DictSource(Source):
         metadata: Mapping[str, str] | None = None,
         aliases: Mapping[str, str] | None = None,
     ) -> None:
+        import numpy as np
+
         roles = roles or {}
         wrong = [repr(name) for name in arrays if not isinstance(name, str)]
         if wrong:
             raise TypeError(f"names of tensors are strings; found {', '.join(wrong)}")
-        self._arrays = {name: as_array(name, value) for name, value in arrays.items()}
+        self._arrays = {
+            name: value if type(value) is np.ndarray else as_array(name, value)
+            for name, value in arrays.items()
+        }
         self._specs = {n: spec_of(n, a, roles.get(n)) for n, a in self._arrays.items()}
         self._metadata = dict(metadata or {})
         self._aliases = dict(aliases or {})

@@ -8,9 +8,8 @@ checkpoint can be listed without it.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import CorruptCheckpoint, UnsupportedCheckpoint
 
@@ -45,9 +44,8 @@ MAX_NBYTES = 2**63 - 1
 MAX_RANK = 254  # TensorFlow's limit; NumPy's own, 64, is met when an array is made
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """What a tensor is, without its values."""
+class TensorSpec(NamedTuple):
+    """What a tensor is, without its values.  (A tuple: there may be a million.)"""
 
     name: str
     dtype: str
@@ -71,7 +69,7 @@ class TensorSpec:
 
     def renamed(self, name: str) -> "TensorSpec":
         """Return the same spec under another name."""
-        return replace(self, name=name)
+        return self._replace(name=name)
 
     def __str__(self) -> str:
         """Return the dtype and the shape, as every table and message shows them."""
@@ -125,7 +123,7 @@ def dtype_name(dtype: "np.dtype") -> str:
 
 def spec_of(name: str, array: "np.ndarray", role: str | None = None) -> TensorSpec:
     """Return the spec of *array* under *name*."""
-    return TensorSpec(name, dtype_name(array.dtype), tuple(array.shape), role)
+    return TensorSpec(name, dtype_name(array.dtype), array.shape, role)
 
 
 def checked_nbytes(dtype: str, shape: Iterable[int]) -> int:

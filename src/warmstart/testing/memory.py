@@ -1,7 +1,6 @@
 """A session on a dictionary of arrays, to test restoring and freezing without a framework."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,7 +81,7 @@ class MemorySession(Session):
         """
         for _ in range(steps):
             for name in self.slots_to_come - self._specs.keys():
-                self._specs[name] = replace(self._specs[parent(name)], name=name, role="slot")
+                self._specs[name] = self._specs[parent(name)]._replace(name=name, role="slot")
                 self.arrays[name] = np.zeros_like(self.arrays[parent(name)])
             trained = {n for n, s in self._specs.items() if s.role == "trainable"} - self.held
             moves = {name: np.ones_like(self.arrays[name]) for name in trained}

@@ -7,7 +7,7 @@ freezing one gets another's momentum.  Names do not move.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -86,7 +86,7 @@ class NamedOptimizer:
             owner = parent(name)
             parameter = self.parameters.get(owner)
             if parameter is not None and inside(name, owner) not in self.state_of(parameter):
-                wanted.setdefault(owner, {})[name] = replace(spec, name=name, role="slot")
+                wanted.setdefault(owner, {})[name] = spec._replace(name=name, role="slot")
         found: dict[str, TensorSpec] = {}
         for owner, offered in wanted.items():
             coming = self.coming(owner, offered)

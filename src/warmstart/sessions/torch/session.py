@@ -8,7 +8,6 @@ there: whoever else holds them, an optimizer or a tied layer, sees the new value
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +65,7 @@ class TorchSession(Session):
         """Return the lazy parameters and the optimizer slots among *specs*."""
         variables = self._look()
         lazy = {
-            name: replace(specs[name], name=name, role=variable.role)
+            name: specs[name]._replace(name=name, role=variable.role)
             for name in specs
             if (variable := variables.find(name)) and variable.lazy
         }
