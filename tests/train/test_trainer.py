@@ -153,7 +153,7 @@ def test_data_without_batches_is_an_error(folder: Path, train: Train) -> None:
         ({"starting_epoch": 4}, "nothing to do from epoch 4 to max_epoch 3"),
         ({"callbacks": [Callback(key="a"), Callback(key="a")]}, "two callbacks have the key 'a'"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=["no length", "no data", "no steps", "epoch 0", "nothing to do", "two keys"],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(
     folder: Path, train: Train, wrong: dict[str, Any], message: str
