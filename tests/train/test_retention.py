@@ -68,6 +68,15 @@ def test_a_file_without_times_is_read_too(tmp_path: Path) -> None:
     assert read_kept(tmp_path, 9.0) == Kept((("model-1", 9.0),), 9.0)
 
 
+def test_what_goes_by_another_name_is_not_ours_to_delete(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    others = ["model.ckpt-20", "pretrained", "elsewhere/model-4"]
+    for name in (*others, "model-5"):
+        (tmp_path / f"{name}.index").touch()
+    write_kept(tmp_path, Kept(tuple((name, 1.0) for name in (*others, "model-5")), 0.5))
+    assert read_kept(tmp_path, 9.0).saved == (("model-5", 1.0),)
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\x00", b"model_checkpoint_path"])
 def test_a_broken_file_lists_nothing(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture

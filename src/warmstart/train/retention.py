@@ -16,6 +16,9 @@ from ..formats.tf_bundle.state import read_state, write_state
 
 log = logging.getLogger("warmstart")
 
+#: The checkpoints that may be deleted: those that ModelSaver writes, and Tensorpack's.
+OURS = re.compile(r"model-\d+")
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -50,9 +53,10 @@ def decide(kept: Kept, max_to_keep: int | None, hours: float | None) -> tuple[Ke
 
 
 def read_kept(folder: Path, now: float) -> Kept:
-    """Return what the file `checkpoint` in *folder* lists and is still there.
+    """Return what the file `checkpoint` in *folder* lists of ours and is still there.
 
     A broken one lists nothing: what it listed is kept for good, and the next save replaces it.
+    So is what goes by another name, such as the pretrained model that the run began with.
     """
     try:
         state = read_state(folder)
@@ -66,7 +70,9 @@ def read_kept(folder: Path, now: float) -> Kept:
     saved = zip(state.all_paths, times, strict=True)
     preserved = now if state.last_preserved is None else state.last_preserved
     # A clock set back, as TensorFlow has it: no time is later than now.
-    there = tuple((n, min(when, now)) for n, when in saved if has_index(folder / n))
+    there = tuple(
+        (n, min(when, now)) for n, when in saved if OURS.fullmatch(n) and has_index(folder / n)
+    )
     return Kept(there, min(preserved, now))
 
 
@@ -87,7 +93,7 @@ def sweep_halves(folder: Path) -> None:
     """Delete the data of those `model-STEP` of *folder* whose index a kill kept from coming."""
     for name in names_in(folder):
         match = DATA.fullmatch(name)
-        if match and re.fullmatch(r"model-\d+", match["prefix"]):
+        if match and OURS.fullmatch(match["prefix"]):
             prefix = folder / match["prefix"]
             if not has_index(prefix):
                 delete_bundle(prefix)
