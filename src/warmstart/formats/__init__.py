@@ -182,7 +182,7 @@ def format_to_save(path: str | Path, format: str | None = None) -> str:
     if foreign.is_of_another_library(Path(path)):
         raise UnknownFormat(
             f"{path} ends as files do that are not written; known: {', '.join(format_names())}. "
-            f"For one of these under that name: format={DEFAULT!r}"
+            f"For one of these under that name: format={DEFAULT!r}, or --format {DEFAULT}"
         )
     return DEFAULT
 
