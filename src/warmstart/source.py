@@ -8,7 +8,7 @@ A source refuses to know what a tensor is for a model: it only says what it hold
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -58,6 +58,12 @@ class Source(ABC):
     def aliases(self) -> Mapping[str, str]:
         """Other names of tied tensors: alias -> the name in `specs`.  `read` takes either."""
         return {}
+
+    def check(self, names: Iterable[str]) -> None:  # noqa: B027  (most find out when they open)
+        """Raise CorruptCheckpoint for those of *names* that cannot be where the file says.
+
+        No value is read.  Whoever makes room for tensors asks first.
+        """
 
     def reading(self) -> AbstractContextManager[None]:
         """Return a block in which many tensors are read and none is changed.
@@ -186,6 +192,9 @@ class View(Source):
 
     def read_slice(self, name: str, index: Index) -> "np.ndarray":
         return self._source.read_slice(self._old(name), index)
+
+    def check(self, names: Iterable[str]) -> None:
+        self._source.check(map(self._old, names))
 
     def reading(self) -> AbstractContextManager[None]:
         return self._source.reading()

@@ -97,6 +97,11 @@ def findings(source: Source) -> tuple[list[Finding], list[Finding]]:
             continue
         if not name.startswith(RUN_PREFIX):
             notes += [Finding(name, text) for text in odd(specs[name], statistics(array))]
+    if not faults:  # each was read; whether they get on together remains
+        try:
+            source.check(specs)
+        except CheckpointError as error:
+            faults.append(Finding("", full_text(error)))
     return faults, notes
 
 

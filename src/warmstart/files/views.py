@@ -1,6 +1,6 @@
 """A source as a command needs it: opened, under rules, counted while it is read."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,9 @@ class Wrapper(Source):
     def aliases(self) -> Mapping[str, str]:
         return self._source.aliases
 
+    def check(self, names: Iterable[str]) -> None:
+        self._source.check(names)
+
     def reading(self) -> AbstractContextManager[None]:
         return self._source.reading()
 
@@ -103,6 +106,10 @@ class Placed(Wrapper):
     def __init__(self, source: Source, place: str) -> None:
         super().__init__(source)
         self._place = place
+
+    def check(self, names: Iterable[str]) -> None:
+        with noting(self._place):
+            self._source.check(names)
 
     def read(self, name: str) -> "np.ndarray":
         with noting(self._place):

@@ -191,4 +191,5 @@ def save_source(source: Source, path: str | Path, *, format: str | None = None) 
     """Write *source* to *path* in *format*, or in the one its extension names."""
     path = expanded(path)
     with noting(f"while saving {path}"), source.reading():
+        source.check(source.specs)
         format_named(format_to_save(path, format)).save_source(source, path)

@@ -9,7 +9,7 @@ or in pieces is a copy.
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +19,11 @@ from ...binary.mapped import map_file
 from ...errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint, noting
 from ...source import Index as Bracket
 from ...source import Source, no_such_tensor
-from ...spec import NUMPY_NAMES, TensorSpec, checked_nbytes, numpy_dtype
+from ...spec import NUMPY_NAMES, TensorSpec, numpy_dtype
 from .. import notes
 from .index import NOTE, Index, Specs
 from .paths import index_of
+from .places import check_places, check_size
 from .protos import Entry, Slice
 from .shards import Shards
 from .slices import box, box_shape, slice_key
@@ -105,11 +106,20 @@ class BundleSource(Source):
                     )
             yield known[place]
 
+    def check(self, names: Iterable[str]) -> None:
+        wanted = {self.aliases.get(name, name) for name in names}
+        check_places({n: e for n, e in self._entries().items() if n in wanted}, self._shards)
+
     def read_order(self) -> Iterator[str]:
-        names, messages = self._index.messages(hidden={NOTE, *self.aliases})
-        self._known = dict(zip(names, map(self._index.decoded, messages), strict=True))
-        places = sorted((e.shard, e.offset, n) for n, e in self._known.items())
+        places = sorted((e.shard, e.offset, n) for n, e in self._entries().items())
         yield from (name for _, _, name in places)
+
+    def _entries(self) -> Mapping[str, Entry]:
+        """Return every tensor's entry; all are decoded once, for whoever reads many."""
+        if not self._known:
+            names, messages = self._index.messages(hidden={NOTE, *self.aliases})
+            self._known = dict(zip(names, map(self._index.decoded, messages), strict=True))
+        return self._known
 
     @cached_property
     def _notes(self) -> notes.Notes:
@@ -152,11 +162,7 @@ class BundleSource(Source):
         """Return the tensor *name* put together from its pieces."""
         import numpy as np
 
-        if math.prod(entry.shape) * max(1, numpy_dtype(entry.dtype).itemsize) > self._room(entry):
-            raise CorruptCheckpoint(
-                f"{entry.dtype} {entry.shape} is larger than the {self._shards.nbytes} bytes of "
-                "the data files"
-            )
+        self._shards.check_room(entry)
         whole = np.empty(entry.shape, numpy_dtype(entry.dtype))
         missing = np.ones(entry.shape, bool)
         for piece in entry.slices:
@@ -169,10 +175,6 @@ class BundleSource(Source):
                 "without a value"
             )
         return whole
-
-    def _room(self, entry: Entry) -> int:
-        """Return the bytes that *entry* can take in memory at most, by the size of the files."""
-        return self._shards.nbytes * (8 if entry.dtype == "string" else 1)
 
     def _piece(self, name: str, whole: Entry, piece: Slice) -> Entry:
         """Return the entry of one *piece* of the tensor *name*."""
@@ -195,11 +197,7 @@ class BundleSource(Source):
         """Return the values of *entry*, verified, as a view of the file in its order of bytes."""
         import numpy as np
 
-        nbytes = checked_nbytes(entry.dtype, entry.shape)
-        if entry.size != nbytes:
-            raise CorruptCheckpoint(
-                f"it has {entry.size} bytes, where {entry.dtype} {entry.shape} takes {nbytes}"
-            )
+        check_size(entry)
         mapped = self._shards.holding(entry)
         if self._verify and entry not in self._sound:
             self._compare(entry, crc32c_of(self._shards.bytes_of(entry)))

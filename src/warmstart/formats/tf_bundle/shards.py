@@ -1,9 +1,11 @@
 """The data files of a bundle, mapped, and the bytes of one entry in them."""
 
+import math
 from pathlib import Path
 
 from ...binary.mapped import Mapped, map_file, populate
 from ...errors import CheckpointNotFound, CorruptCheckpoint
+from ...spec import numpy_dtype
 from .paths import data_files, data_of, index_of
 from .protos import Entry
 
@@ -57,6 +59,15 @@ class Shards:
                 f"{len(mapped)}: the file was cut short"
             )
         return mapped
+
+    def check_room(self, entry: Entry) -> None:
+        """Refuse *entry*, stored in pieces, when its values would take more than all the files."""
+        room = self.nbytes * (8 if entry.dtype == "string" else 1)  # a string takes 1 byte, or more
+        if math.prod(entry.shape) * max(1, numpy_dtype(entry.dtype).itemsize) > room:
+            raise CorruptCheckpoint(
+                f"{entry.dtype} {entry.shape} is larger than the {self.nbytes} bytes of "
+                "the data files"
+            )
 
     def bytes_of(self, entry: Entry) -> memoryview:
         """Return the bytes of *entry*, not yet verified."""
