@@ -98,13 +98,30 @@ def test_a_tensor_made_for_inference_is_written():
     assert tensor.tolist() == [1, 1]
 
 
-def test_an_expanded_tensor_takes_only_what_it_can_hold():
-    weight = torch.nn.Parameter(torch.zeros(2).expand(3, 2))
-    write("w", weight, np.tile(np.float32([1, 2]), (3, 1)))
-    assert weight.tolist() == [[1, 2]] * 3
-    with pytest.raises(RestoreMismatch, match=r"'w' is expanded: strides \(0, 1\) for shape"):
-        write("w", weight, np.arange(6, dtype=np.float32).reshape(3, 2))
-    assert weight.tolist() == [[1, 2]] * 3
+EXPANDED = {
+    "rows": (lambda base: base.expand(3, 2), [[1, 2], [1, 2], [1, 2]]),
+    "columns": (lambda base: base[:, None].expand(2, 3), [[1, 1, 1], [2, 2, 2]]),
+}
+
+
+@pytest.mark.parametrize(("make", "values"), EXPANDED.values(), ids=EXPANDED)
+def test_an_expanded_tensor_keeps_its_memory_while_that_can_hold_the_values(make, values):
+    base = torch.zeros(2)
+    write("w", torch.nn.Parameter(make(base)), np.float32(values))
+    assert base.tolist() == [1, 2]
+    assert make(base).tolist() == values
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 3), (3, 1, 2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_expanded_tensor_gets_memory_of_its_own_for_values_that_differ(shape, dtype):
+    base = torch.zeros((), dtype=dtype)
+    weight = torch.nn.Parameter(base.expand(shape))
+    values = array_of("w", torch.arange(6, dtype=dtype).reshape(shape))
+    write("w", weight, values)
+    np.testing.assert_array_equal(array_of("w", weight), values)
+    assert base.item() == 0
+    assert weight.requires_grad
 
 
 @pytest.mark.parametrize("array", [np.zeros(2, np.float32), np.zeros((1, 3)), np.float32(1)])

@@ -1,6 +1,6 @@
 """PyTorch tensors as NumPy arrays and back, with the dtypes that torch cannot give to NumPy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -88,14 +88,17 @@ def tensor_of(array: np.ndarray) -> Tensor:
 
 
 def write(name: str, tensor: Tensor, array: np.ndarray) -> None:
-    """Set the values of *tensor* in place; its storage, and whatever shares it, stay."""
+    """Set the values of *tensor* in place; its storage, and whatever shares it, stay.
+
+    Only an expanded one whose memory cannot hold the values gets memory of its own.
+    """
     check_has_values(name, tensor)
     found, expected = spec_of(name, array), tensor_spec(name, tensor, "model")
     if (found.dtype, found.shape) != (expected.dtype, expected.shape):
         raise RestoreMismatch(f"{name!r} is {expected}; it cannot take {found}")
-    target = tensor.detach()
-    if 0 in target.stride() and target.numel():
-        target, array = one_of_each(name, target, array)
+    if 0 in tensor.stride() and not repeats(array, tensor.stride()):
+        tensor.data = torch.empty_like(tensor, memory_format=torch.contiguous_format)
+    target, array = one_of_each(tensor.detach(), array)
     if target.device.type == "cpu" and not (target.is_conj() or target.is_neg()):
         numpy_view(target, expected.dtype)[...] = array  # no tensor in between
         if not tensor.is_inference():
@@ -111,13 +114,18 @@ def materialise(tensor: Tensor, array: np.ndarray) -> None:
         tensor.materialize(array.shape)
 
 
-def one_of_each(name: str, tensor: Tensor, array: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    """Return the part of an expanded *tensor* that has memory of its own, and its new values."""
-    index = tuple(slice(0, 1) if step == 0 else slice(None) for step in tensor.stride())
-    part = np.broadcast_to(array[index], array.shape)
-    if not np.array_equal(part.view(np.uint8), array.view(np.uint8)):
-        raise RestoreMismatch(
-            f"{name!r} is expanded: strides {tensor.stride()} for shape {tuple(tensor.shape)}; "
-            "the values to assign differ where it has one memory"
-        )
+def repeats(array: np.ndarray, strides: Sequence[int]) -> bool:
+    """Return whether *array* has the same bits all along each dimension whose stride is 0."""
+    part = np.broadcast_to(array[of_each_one(strides)], array.shape)
+    return part.tobytes() == array.tobytes()
+
+
+def one_of_each(tensor: Tensor, array: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    """Return the part of *tensor* that has memory of its own, and its new values."""
+    index = of_each_one(tensor.stride())
     return tensor[index], array[index]
+
+
+def of_each_one(strides: Sequence[int]) -> tuple[slice, ...]:
+    """Return the index of one element along each dimension whose stride is 0, of all elsewhere."""
+    return tuple(slice(0, 1) if step == 0 else slice(None) for step in strides)
