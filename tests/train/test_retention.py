@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmstart.formats.tf_bundle.state import write_state
-from warmstart.train.retention import Kept, decide, delete_bundle, read_kept, write_kept
+from warmstart.train.retention import (
+    Kept,
+    decide,
+    delete_bundle,
+    read_kept,
+    sweep_halves,
+    write_kept,
+)
 
 HOUR = 3600.0
 
@@ -94,3 +102,16 @@ def test_deleting_one_touches_no_other(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     delete_bundle(tmp_path / "model-100")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+@pytest.mark.parametrize("delete", [lambda f: delete_bundle(f / "model-3"), sweep_halves])
+def test_a_folder_in_the_place_of_an_index_is_warned_about(
+    delete: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "model-3.data-00000-of-00001"
+    data.touch()
+    (tmp_path / "model-3.index").mkdir()
+    delete(tmp_path)
+    (message,) = caplog.messages
+    assert "model-3.index was to be deleted and cannot be: Is a directory" in message
+    assert data.exists()

@@ -84,9 +84,16 @@ def write_kept(folder: Path, kept: Kept) -> None:
 
 
 def delete_bundle(prefix: Path) -> None:
-    """Delete the bundle *prefix* and nothing else; the index first, so that no half looks whole."""
+    """Delete the bundle *prefix* and nothing else; the index first, so that no half looks whole.
+
+    What cannot be deleted (a folder of that name) stays, with the rest of it: a warning.
+    """
     for file in (index_of(prefix), *data_files(prefix)):
-        file.unlink(missing_ok=True)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s was to be deleted and cannot be: %s", file, error.strerror)
+            return
 
 
 def sweep_halves(folder: Path) -> None:
