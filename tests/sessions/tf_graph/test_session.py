@@ -297,3 +297,37 @@ def test_an_imported_metagraph_is_a_graph_like_any(graph, running, resource, tmp
     session = ws.session_for(v1.Session(graph=imported))
     assert session.initialize(["w"]) == ["w"]
     assert session.read("w").shape == (4, 2)
+
+
+CLOSED = {
+    "read": lambda session: session.read("w"),
+    "read_all": lambda session: session.read_all(),
+    "reading": lambda session: session.reading().__enter__(),
+    "assign": lambda session: session.assign([("w", np.ones(2, "float32"))]),
+    "initialize": lambda session: session.initialize(["w"]),
+    "init": lambda session: ws.DictRestore({"w": np.ones(2, "float32")}).init(session),
+    "predict": lambda session: session.predictor([], ["w"])(),
+}
+
+
+@pytest.mark.parametrize("use", CLOSED.values(), ids=CLOSED)
+def test_a_closed_session_is_refused(graph, running, resource, use):
+    v1.get_variable("w", initializer=tf.zeros(2), use_resource=resource)
+    session = running()
+    session.tf_session.close()
+    with pytest.raises(ws.CheckpointError, match="the TensorFlow session is closed, and its val"):
+        use(session)
+
+
+def test_a_predictor_of_a_session_closed_since(graph, running):
+    v1.get_variable("w", initializer=tf.zeros(2), use_resource=True)
+    session = running()
+    predict = session.predictor([], ["w"])
+    session.tf_session.close()
+    with pytest.raises(ws.CheckpointError, match="the TensorFlow session is closed"):
+        predict()
+
+
+def test_another_fault_of_a_session_is_left_as_it_is(graph):
+    with pytest.raises(RuntimeError, match="empty"):
+        values.run(v1.Session(graph=graph), [])

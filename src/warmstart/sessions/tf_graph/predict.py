@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ...errors import NoSuchTensor
 from ...names import near, without_output
+from .values import refusing_closed
 from .walk import ancestors
 
 
@@ -30,13 +31,15 @@ def predictor(
         feeds = [tensor for tensor in inputs if tensor.op in needed]
     else:
         feeds = tensors_named(session.graph, input_names)
-    run = session.make_callable(outputs, feed_list=feeds)
+    with refusing_closed():
+        run = session.make_callable(outputs, feed_list=feeds)
 
     def predict(*arrays: Any) -> list[np.ndarray]:
         if len(arrays) != len(feeds):
             names = ", ".join(tensor.name for tensor in feeds)
             raise TypeError(f"{len(arrays)} arrays were given for {len(feeds)} inputs: {names}")
-        return [np.asarray(value) for value in run(*arrays)]
+        with refusing_closed():
+            return [np.asarray(value) for value in run(*arrays)]
 
     return predict
 

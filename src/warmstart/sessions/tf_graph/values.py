@@ -10,6 +10,7 @@ can be taken together.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,30 @@ def read_group(session: Any, variables: Iterable[Variable]) -> dict[str, np.ndar
     variables = list(variables)
     fetches = {v.name: [element(session, part) for part in v.parts] for v in variables}
     try:
-        values = session.run(fetches)
+        values = run(session, fetches)
     except tf.errors.FailedPreconditionError as error:
         raise without_value(v.name for v in uninitialized(session, variables)) from error
     return {v.name: joined(v, values[v.name]) for v in variables}
+
+
+def run(session: Any, fetches: Any, feeds: Any = None) -> Any:
+    """Return what `session.run` does, or raise CheckpointError when *session* is closed."""
+    with refusing_closed():
+        return session.run(fetches, feeds)
+
+
+@contextmanager
+def refusing_closed() -> Iterator[None]:
+    """Turn what TensorFlow says of a closed session into a CheckpointError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "closed" not in str(error):
+            raise
+        raise CheckpointError(
+            "the TensorFlow session is closed, and its values are gone; use it before it is "
+            "closed, or restore into a new one"
+        ) from error
 
 
 def element(session: Any, part: Part) -> Any:
@@ -112,7 +133,7 @@ def assign(session: Any, pairs: Iterable[tuple[Variable, np.ndarray]]) -> None:
     """Set variables; small values are grouped, a big one is alone in memory."""
     feeds = (feed for variable, value in pairs for feed in feeds_of(variable, value))
     for group, initializers in groups(feeds):
-        session.run(initializers, group)
+        run(session, initializers, group)
 
 
 def feeds_of(variable: Variable, value: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
@@ -153,7 +174,7 @@ def uninitialized(session: Any, variables: Iterable[Variable]) -> list[Variable]
     parts = [part for v in variables for part in v.parts]
     asks = {part.op_name: ask(part) for part in parts}
     asked = {name: tensor for name, tensor in asks.items() if tensor is not None}
-    answers = session.run(asked) if asked else {}  # an empty graph cannot be run at all
+    answers = run(session, asked) if asked else {}  # an empty graph cannot be run at all
     lacking = {name for name, answer in answers.items() if not answer}
     lacking |= without_one(session, [part for part in parts if asks[part.op_name] is None])
     return [v for v in variables if lacking & set(v.op_names)]
@@ -185,7 +206,7 @@ def without_one(session: Any, parts: list[Part]) -> set[str]:
 def all_readable(session: Any, parts: list[Part]) -> bool:
     """Return whether all of *parts* can be read; their values are not fetched."""
     try:
-        session.run([reading(session, part) for part in parts])
+        run(session, [reading(session, part) for part in parts])
     except tf.errors.FailedPreconditionError:
         return False
     return True
@@ -206,7 +227,7 @@ def initialize(session: Any, variables: Iterable[Variable]) -> list[str]:
     lacking = uninitialized(session, variables)
     for level in levels(lacking):
         try:
-            session.run([part.variable.initializer for v in level for part in v.parts])
+            run(session, [part.variable.initializer for v in level for part in v.parts])
         except tf.errors.OpError as error:
             names = ", ".join(v.name for v in level)
             raise CheckpointError(
