@@ -110,10 +110,15 @@ def idle(names: Iterable[str], patterns: Pattern | Iterable[Pattern]) -> list[Pa
 
 
 def as_patterns(patterns: Pattern | Iterable[Pattern]) -> Sequence[Pattern]:
-    """Return one pattern or several as a sequence."""
-    if isinstance(patterns, str | re.Pattern):
-        return [patterns]
-    return list(patterns)
+    """Return one pattern or several as a sequence; TypeError for anything else."""
+    several = [patterns] if isinstance(patterns, str | re.Pattern) else patterns
+    found = list(several) if isinstance(several, Iterable) else [several]
+    wrong = [repr(each) for each in found if not isinstance(each, str | re.Pattern)]
+    if wrong:
+        raise TypeError(
+            f"a pattern is a string or a compiled regex, or a list of these; not {', '.join(wrong)}"
+        )
+    return found
 
 
 def words(name: str) -> tuple[str, ...]:

@@ -99,6 +99,7 @@ def test_verify(warmstart: Run, tmp_path: Path) -> None:
         ("ls",),
         ("lst", "m"),
         ("ls", "m", "--sort", "colour"),
+        ("diff", "m", "m", "--atol", "-1"),
     ],
     ids=" ".join,
 )
@@ -206,3 +207,11 @@ def test_a_listing_starts_without_numpy_and_rich(checkpoint: Path) -> None:
         [sys.executable, "-c", LIGHT, str(checkpoint)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("option", ["--atol=-1.0", "--rtol=nan"])
+def test_a_tolerance_that_is_none(option: str, warmstart: Run) -> None:
+    done = warmstart("diff", "m", "m", option)
+    name, value = option.split("=")
+    assert done.code == 2
+    assert f"Invalid value for '{name}': {value} is not a number from 0 up" in done.err

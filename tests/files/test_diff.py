@@ -132,3 +132,15 @@ def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
     diff({"w": W}, {"w": W}, progress=lambda done, total: told.append((done, total)))
     assert told == [(24, 24)]
+
+
+@pytest.mark.parametrize(
+    ("tolerances", "message"),
+    [
+        ({"atol": -1}, "atol is -1; expected a number from 0 up"),
+        ({"rtol": float("nan"), "atol": -0.5}, "rtol is nan and atol is -0.5; expected a number f"),
+    ],
+)
+def test_a_tolerance_that_nothing_is_within(tolerances: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        diff({"w": W}, {"w": W}, **tolerances)

@@ -36,6 +36,12 @@ def test_patterns_that_match_nothing_are_all_named(session):
     assert session.held == set()
 
 
+@pytest.mark.parametrize("patterns", [None, 5, ["enc/*", None]])
+def test_what_is_no_pattern_is_refused(patterns, session):
+    with pytest.raises(TypeError, match=r"a pattern is a string or a .*; not (None|5)$"):
+        ws.freeze(session, patterns)
+
+
 def test_no_pattern_is_refused(session):
     with pytest.raises(FreezeError, match="nothing to freeze: no pattern is given"):
         ws.freeze(session, [])

@@ -1,5 +1,6 @@
 """SmartInit and its family on a session in memory: values, reports, warnings and refusals."""
 
+import datetime
 import json
 import logging
 
@@ -85,6 +86,20 @@ def test_saver_restore_refuses_a_dict():
         ws.SaverRestore(WHOLE)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prefix": 5}, "prefix is 5; expected a string, such as 'tower0', or None"),
+        ({"ignore": 5}, "ignore takes the names of tensors, a list of strings; not 5"),
+        ({"ignore": ["w", b"v"]}, "ignore takes the names of tensors, a list of strings; not b'v'"),
+        ({"ignore": None}, "a list of strings; not None"),
+    ],
+)
+def test_saver_restore_refuses_what_is_no_name(options, message, tmp_path):
+    with pytest.raises(TypeError, match=message):
+        ws.SaverRestore(tmp_path / "m", **options)
+
+
 def test_a_path_without_a_checkpoint_is_refused_at_once(tmp_path):
     with pytest.raises(CheckpointNotFound, match="nothing is at"):
         ws.SmartInit(tmp_path / "none")
@@ -103,6 +118,14 @@ def test_dict_restore_refuses_names_that_are_not_text():
 def test_dict_restore_refuses_objects():
     with pytest.raises(TypeError, match="arrays of numbers or bytes; found 'w': dict, 'v': NoneT"):
         ws.DictRestore({"w": {"inner": 1}, "v": None, "b": np.ones(1)})
+
+
+def test_dict_restore_refuses_times():
+    when = datetime.datetime(2026, 1, 2)
+    arrays = {"a": when, "b": np.datetime64(when), "c": np.zeros(2, "m8[s]"), "d": np.ones(1)}
+    found = "found 'a': datetime, 'b': datetime64, 'c': timedelta64$"
+    with pytest.raises(TypeError, match=found):
+        ws.DictRestore(arrays)
 
 
 def test_dict_restore_takes_text_as_bytes():

@@ -6,13 +6,24 @@ from .choosing import all_rules, rename_option, rule_option
 from .output import json_option, print_json, print_lines, progress_bar
 
 
+def tolerance(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    """Return *value*, refusing what nothing could be within."""
+    if not value >= 0:
+        raise click.BadParameter(f"{value} is not a number from 0 up")
+    return value
+
+
 @click.command(
     "diff", epilog="Example: warmstart diff base.npz runs/ --rename 'fc.*=fc/*' --atol 1e-6"
 )
 @click.argument("a")
 @click.argument("b")
-@click.option("--rtol", type=float, default=0, help="Relative tolerance.  [default: 0]")
-@click.option("--atol", type=float, default=0, help="Absolute tolerance.  [default: 0]")
+@click.option(
+    "--rtol", type=float, callback=tolerance, default=0, help="Relative tolerance.  [default: 0]"
+)
+@click.option(
+    "--atol", type=float, callback=tolerance, default=0, help="Absolute tolerance.  [default: 0]"
+)
 @rename_option
 @rule_option
 @click.option("--all", "run_state", is_flag=True, help="Compare run state and metadata too.")

@@ -98,6 +98,7 @@ def diff(
     state (`_RUN/` and the metadata) is compared only with *all*.  One pair of tensors is in memory
     at a time.
     """
+    refuse_negative(rtol=rtol, atol=atol)
     with opened(a) as source_a, opened(b) as source_b:
         view_a, view_b = compared(source_a, source_b, rules, run_state=all)
         reading = counted(view_a, progress)
@@ -114,6 +115,13 @@ def diff(
             only_b=one_sided(view_b, view_a),
             metadata=differing_keys(source_a.metadata, source_b.metadata) if all else (),
         )
+
+
+def refuse_negative(**tolerances: float) -> None:
+    """Raise ValueError for a tolerance that is below 0 or NaN: nothing would be within it."""
+    wrong = [f"{name} is {value}" for name, value in tolerances.items() if not value >= 0]
+    if wrong:
+        raise ValueError(f"{' and '.join(wrong)}; expected a number from 0 up")
 
 
 def compared(a: Source, b: Source, rules: Any, *, run_state: bool) -> tuple[Source, Source]:

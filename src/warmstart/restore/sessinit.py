@@ -127,9 +127,11 @@ class SaverRestore(SessionInit):
                 f"SaverRestore takes the path of a checkpoint, not a {type(path).__name__}; "
                 "SmartInit takes dicts, lists and open checkpoints as well"
             )
-        self.path = locate(Path(path))[1]
+        if not isinstance(prefix, str | None):
+            raise TypeError(f"prefix is {prefix!r}; expected a string, such as 'tower0', or None")
         self.prefix = prefix
-        self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+        self.ignore = ignored_names(ignore)
+        self.path = locate(Path(path))[1]
         self._ignore_mismatch = ignore_mismatch
         self._rules = parse(rules)
 
@@ -177,6 +179,17 @@ ROUTES: tuple[tuple[Any, Callable[..., SessionInit]], ...] = (
 def get_model_loader(filename: str | os.PathLike[str]) -> SessionInit:
     """Return the SessionInit for a file, whatever its format; see `SmartInit`."""
     return SaverRestore(filename)
+
+
+def ignored_names(ignore: Any) -> tuple[str, ...]:
+    """Return one name or several, as `ignore` takes them, as a tuple."""
+    if isinstance(ignore, str):
+        return (ignore,)
+    names = tuple(ignore) if isinstance(ignore, Iterable) else (ignore,)
+    wrong = [repr(name) for name in names if not isinstance(name, str)]
+    if wrong:
+        raise TypeError(f"ignore takes the names of tensors, a list of strings; not {wrong[0]}")
+    return names
 
 
 def every_name(source: Source) -> dict[str, str]:
@@ -251,11 +264,11 @@ def as_arrays(variables: Any) -> "dict[str, np.ndarray]":
 
 
 def refuse_objects(arrays: "Mapping[str, np.ndarray]") -> None:
-    """Raise naming every array that holds Python objects other than bytes."""
+    """Raise naming every array that holds times, or Python objects other than bytes."""
     wrong = [
         f"{name!r}: {type(item).__name__}"
         for name, array in arrays.items()
-        if array.dtype.kind == "O"
+        if array.dtype.kind in "OmM"
         for item in array.ravel()[:1]
         if not isinstance(item, bytes)
     ]
