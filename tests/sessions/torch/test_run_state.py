@@ -94,6 +94,46 @@ def test_an_option_that_is_a_tensor_stays_the_same_tensor(mlp):
     assert lr == 0.5
 
 
+def test_options_that_are_replaced_are_named_once(mlp, caplog):
+    first, second = list(mlp[0].parameters()), list(mlp[1].parameters())
+    old = torch.optim.AdamW([{"params": first}, {"params": second, "lr": 0.5}], lr=0.25)
+    new = torch.optim.AdamW(
+        [{"params": first}, {"params": second}], lr=torch.tensor(0.5), weight_decay=0, foreach=False
+    )
+    restored(ws.session_for(mlp, optimizer=old).state(), ws.session_for(mlp, optimizer=new))
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.message == (
+        "the run goes on with the checkpoint's options of the optimizer: "
+        "foreach is False here and None in the checkpoint; "
+        "lr is 0.5 here and 0.25 in the checkpoint; "
+        "weight_decay is 0 here and 0.01 in the checkpoint; "
+        "to change one, set it in optimizer.param_groups in a callback's after_step"
+    )
+
+
+SCHEDULERS = {
+    "steps": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1),
+    "one cycle": lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 9, 5),
+}
+
+
+@pytest.mark.parametrize("make", SCHEDULERS.values(), ids=SCHEDULERS)
+def test_what_a_scheduler_sets_is_no_replaced_option(mlp, make, caplog):
+    old, new = (torch.optim.Adam(mlp.parameters(), lr=lr, eps=lr) for lr in (0.5, 0.25))
+    schedulers = [make(old), make(new)]
+    old.step()
+    schedulers[0].step()
+    restored(ws.session_for(mlp, optimizer=old).state(), ws.session_for(mlp, optimizer=new))
+    assert "optimizer: eps is 0.25 here and 0.5 in the checkpoint; to change" in caplog.text
+
+
+def test_equal_options_are_not_spoken_of(mlp, caplog):
+    old, new = (torch.optim.Adam(mlp.parameters(), lr=torch.tensor(0.5)) for _ in range(2))
+    restored(ws.session_for(mlp, optimizer=old).state(), ws.session_for(mlp, optimizer=new))
+    assert caplog.messages == []
+
+
 def test_named_parameters_are_no_option(mlp):
     optimizer = torch.optim.SGD(mlp.named_parameters(), lr=0.1)
     options = ws.session_for(mlp, optimizer=optimizer).state()["optimizer"]["groups"][0]["options"]

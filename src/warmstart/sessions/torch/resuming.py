@@ -1,7 +1,7 @@
 """Taking back what `run_state.state` returned.  All of it is checked before anything is changed."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,12 @@ from .variables import extra_states, owner_of_extra_state
 log = logging.getLogger("warmstart")
 
 Change = Callable[[], object]
+
+#: An option by which schedulers of a kind can be told -> the options that they set.
+SCHEDULED = {
+    "initial_lr": {"lr", "initial_lr", "max_lr", "min_lr"},
+    "base_momentum": {"momentum", "betas", "base_momentum", "max_momentum"},
+}
 
 
 def load_state(module: nn.Module, optimizer: NamedOptimizer, state: Mapping[str, Any]) -> None:
@@ -102,6 +108,7 @@ def option_changes(
         faults.append("optimizer: its groups are not {'params': [...], 'options': {...}}")
         return
     group_of = {name: index for index, group in enumerate(saved) for name in group["params"]}
+    pairs: list[tuple[dict[str, Any], Mapping[str, Any]]] = []
     for index, group in enumerate(optimizer.optimizer.param_groups):
         names = optimizer.names_in(group)
         found = {group_of[name]: name for name in names if name in group_of}
@@ -111,8 +118,10 @@ def option_changes(
             faults.append(f"param_groups[{index}]: {ones} were in groups with different options")
         elif names and not choices:
             faults.append(f"param_groups[{index}]: of {', '.join(names)} none was in a group")
-        for options in choices.values():
-            yield partial(set_options, group, unpack(options))
+        pairs += [(group, unpack(options)) for options in choices.values()]
+    yield partial(warn_of_replaced, replaced(pairs))
+    for group, options in pairs:
+        yield partial(set_options, group, options)
 
 
 def is_group(value: object) -> bool:
@@ -121,6 +130,38 @@ def is_group(value: object) -> bool:
         case {"params": list(), "options": dict()}:
             return True
     return False
+
+
+def replaced(pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+    """Return a line for each way in which the options of a live group are not those saved.
+
+    What a scheduler sets differs at nearly every step, and is left out where there is one.
+    """
+    lines = []
+    for group, options in pairs:
+        both = group.keys() & options.keys()
+        for mark in SCHEDULED.keys() & {*group, *options}:
+            both -= SCHEDULED[mark]
+        for key in sorted(both):
+            here, saved = plain(group[key]), plain(options[key])
+            if here != saved:
+                lines.append(f"{key} is {here!r} here and {saved!r} in the checkpoint")
+    return list(dict.fromkeys(lines))
+
+
+def plain(option: Any) -> Any:
+    """Return *option*; of a tensor its values, which can be compared and shown."""
+    return option.tolist() if isinstance(option, Tensor) else option
+
+
+def warn_of_replaced(lines: Iterable[str]) -> None:
+    """Warn of options that the program has and the run goes on without."""
+    if lines:
+        log.warning(
+            "the run goes on with the checkpoint's options of the optimizer: %s; to change one, "
+            "set it in optimizer.param_groups in a callback's after_step",
+            "; ".join(lines),
+        )
 
 
 def set_options(group: dict[str, Any], options: Mapping[str, Any]) -> None:
