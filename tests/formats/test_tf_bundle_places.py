@@ -118,3 +118,13 @@ def test_one_place_may_have_several_names(bundle: Bundle, tmp_path: Path) -> Non
     assert verify(prefix).sound
     with formats.open_source(tmp_path / "out.npz") as source:
         np.testing.assert_array_equal(source.read("b"), np.zeros(8, np.uint8))
+
+
+def test_what_is_no_array_is_warned_of_once(
+    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    variant = encode_entry(placed(8, 4)).replace(b"\x08\x04", b"\x08\x15", 1)
+    convert(bundle({"a": placed(0, 4), "v": variant}), tmp_path / "out")
+    assert caplog.messages == [
+        "1 tensors are left out: TensorFlow's resources and variants are no arrays: v"
+    ]

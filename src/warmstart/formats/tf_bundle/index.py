@@ -27,6 +27,7 @@ class Index:
     def __init__(self, data: Mapped, *, verify: bool) -> None:
         self._table = Table(data, verify=verify)
         self.known_heads = Heads()
+        self._warned = False
         header = self._table.get(b"")
         if header is None:
             raise CorruptCheckpoint("the table has no header: it is no index of a bundle")
@@ -52,7 +53,7 @@ class Index:
     def messages(self, *, hidden: Collection[str] = ()) -> tuple[list[str], list[bytes]]:
         """Return every name but the *hidden*, sorted, and the encoded entries beside them.
 
-        Entries that are no arrays (TensorFlow's resources and variants) are left out, with a
+        Entries that are no arrays (TensorFlow's resources and variants) are left out, with one
         warning.
         """
         names: list[str] = []
@@ -62,7 +63,8 @@ class Index:
             names += decoded(keys[first:])
             messages += values[first:]
         opaque = [n for n, m in zip(names, messages, strict=True) if m[:2] in OPAQUE_HEADS]
-        if opaque:
+        if opaque and not self._warned:
+            self._warned = True
             LOG.warning(
                 "%d tensors are left out: TensorFlow's resources and variants are no arrays: %s",
                 len(opaque),
