@@ -1,8 +1,8 @@
 """`warmstart ls`: tensors without their values, so without NumPy."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,7 @@ def listing(
 ) -> Iterator[str]:
     """Yield the lines of the listing: tensors, other names of tied ones, metadata, totals."""
     shown = {spec.name for spec in specs}
-    text = size_text if sys.stdout.isatty() else str
-    yield from columns([HEADER, *(row(spec, text) for spec in specs)])
+    yield from table(specs, size_text if sys.stdout.isatty() else str)
     for alias, name in sorted(source.aliases.items()):
         if name in shown:
             yield f"{alias} = {name}"
@@ -74,18 +73,23 @@ def listing(
     yield from totals_lines(specs)
 
 
-def row(spec: TensorSpec, text: Callable[[int], str]) -> tuple[str, ...]:
-    """Return what a line says of a tensor; only reading tells how long strings are."""
-    shape, _, nbytes = measured(spec.dtype, spec.shape)
-    size = "-" if spec.dtype == "string" else text(nbytes)
-    return spec.name, spec.dtype, shape, spec.role or "-", size
+def table(specs: list[TensorSpec], text: Callable[[int], str]) -> Iterator[str]:
+    """Yield a line of columns for each of *specs*, under a heading.
+
+    What a line says beside the name is put in words once for all tensors that are alike.
+    """
+    alike = {spec[1:]: spec for spec in specs}
+    heading, *tails = columns([HEADER[1:], *(described(spec, text) for spec in alike.values())])
+    tail_of = dict(zip(alike, tails, strict=True))
+    width = max(map(len, [HEADER[0], *(spec.name for spec in specs)]))
+    yield f"{HEADER[0]:{width}}  {heading}"
+    yield from [f"{spec[0]:{width}}  {tail_of[spec[1:]]}" for spec in specs]
 
 
-@cache
-def measured(dtype: str, shape: tuple[int, ...]) -> tuple[str, int, int]:
-    """Return a shape as text, and its elements and bytes: few shapes serve thousands of tensors."""
-    spec = TensorSpec("", dtype, shape)
-    return shape_text(shape), spec.size, spec.nbytes
+def described(spec: TensorSpec, text: Callable[[int], str]) -> tuple[str, ...]:
+    """Return what a line says of a tensor beside its name; only reading tells a string's length."""
+    size = "-" if spec.dtype == "string" else text(spec.nbytes)
+    return spec.dtype, shape_text(spec.shape), spec.role or "-", size
 
 
 def totals_lines(specs: Iterable[TensorSpec]) -> Iterator[str]:
@@ -108,14 +112,12 @@ def total_text(part: Mapping[str, int]) -> str:
 def totals_of(specs: Iterable[TensorSpec]) -> dict[str, Any]:
     """Return how many tensors, elements and bytes there are, in all and by role."""
     roles: dict[str, dict[str, int]] = {}
-    for spec in specs:
-        part = roles.setdefault(
-            spec.role or "no role", {"tensors": 0, "parameters": 0, "nbytes": 0}
-        )
-        _, size, nbytes = measured(spec.dtype, spec.shape)
-        part["tensors"] += 1
-        part["parameters"] += size
-        part["nbytes"] += nbytes
+    for (dtype, shape, role), count in Counter(spec[1:] for spec in specs).items():
+        alike = TensorSpec("", dtype, shape)
+        part = roles.setdefault(role or "no role", {"tensors": 0, "parameters": 0, "nbytes": 0})
+        part["tensors"] += count
+        part["parameters"] += count * alike.size
+        part["nbytes"] += count * alike.nbytes
     keys = ("tensors", "parameters", "nbytes")
     return {**{key: sum(part[key] for part in roles.values()) for key in keys}, "roles": roles}
 

@@ -3,7 +3,6 @@
 A name is looked up in one block of the table; only a listing decodes all of it.
 """
 
-import logging
 from bisect import bisect_left
 from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, ValuesView
 from functools import cached_property
@@ -17,8 +16,6 @@ from .protos import OPAQUE_HEADS, Entry, Heads, decode_entry, decode_header, hea
 
 #: The scalar string tensor that holds the note on roles, aliases and metadata.
 NOTE = RUN_PREFIX + "state"
-
-LOG = logging.getLogger("warmstart")
 
 
 class Index:
@@ -65,11 +62,7 @@ class Index:
         opaque = [n for n, m in zip(names, messages, strict=True) if m[:2] in OPAQUE_HEADS]
         if opaque and not self._warned:
             self._warned = True
-            LOG.warning(
-                "%d tensors are left out: TensorFlow's resources and variants are no arrays: %s",
-                len(opaque),
-                ", ".join(opaque),
-            )
+            warn_of_opaque(opaque)
         out = {*hidden, *opaque}
         if not out.isdisjoint(names):
             kept = [(n, m) for n, m in zip(names, messages, strict=True) if n not in out]
@@ -85,6 +78,17 @@ class Index:
         except CheckpointError as error:
             error.add_note(f"in tensor {name!r}")
             raise
+
+
+def warn_of_opaque(names: list[str]) -> None:
+    """Say that *names* are left out."""
+    import logging  # 3 ms, which a listing does without
+
+    logging.getLogger("warmstart").warning(
+        "%d tensors are left out: TensorFlow's resources and variants are no arrays: %s",
+        len(names),
+        ", ".join(names),
+    )
 
 
 def is_hidden(key: bytes) -> bool:
@@ -138,12 +142,12 @@ class Specs(Mapping[str, TensorSpec]):
 
     @cached_property
     def _all(self) -> dict[str, TensorSpec]:
-        roles = self._notes().roles
-        aliases = self._notes().aliases
-        return {
-            name: TensorSpec(name, dtype, shape, role_of(name, roles))
-            for name, (dtype, shape) in self._index.heads({NOTE, *aliases})
-        }
+        role = self._notes().roles.get
+        heads = self._index.heads({NOTE, *self._notes().aliases})
+        specs = {name: TensorSpec(name, *head, role(name)) for name, head in heads}
+        for name in [name for name in specs if name.startswith(RUN_PREFIX)]:
+            specs[name] = specs[name]._replace(role="run")
+        return specs
 
 
 def role_of(name: str, roles: Mapping[str, str]) -> str | None:
