@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from warmstart.train.callback import BEST, MONITOR, SAVER, Callback, in_turn, overrides
+from warmstart.train.callback import BEST, MONITOR, SAVER, Callback, in_turn, listed, overrides
 
 
 def test_functions_take_the_place_of_methods() -> None:
@@ -45,3 +45,8 @@ def test_a_class_is_no_callback() -> None:
         TypeError, match=r"^Callback is a class; a callback is an .*: Callback\(\)$"
     ):
         in_turn([Callback])  # type: ignore[list-item]
+
+
+def test_a_callback_alone_is_no_list() -> None:
+    with pytest.raises(TypeError, match=r"callbacks is a Callback, not a list: callbacks=\[Call"):
+        listed(Callback())  # type: ignore[arg-type]

@@ -150,15 +150,16 @@ def test_data_without_batches_is_an_error(folder: Path, train: Train) -> None:
         ({"data": []}, "an epoch has 0 steps; expected 1 or more"),
         ({"steps_per_epoch": 0}, "an epoch has 0 steps"),
         ({"starting_epoch": 0}, "starting_epoch is 0; epochs count from 1"),
+        ({"max_epoch": None}, "max_epoch is None; expected the number of an epoch"),
         ({"starting_epoch": 4}, "nothing to do from epoch 4 to max_epoch 3"),
         ({"callbacks": [Callback(key="a"), Callback(key="a")]}, "two callbacks have the key 'a'"),
     ],
-    ids=["no length", "no data", "no steps", "epoch 0", "nothing to do", "two keys"],
+    ids=["no length", "no data", "no steps", "epoch 0", "no end", "nothing to do", "two keys"],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(
     folder: Path, train: Train, wrong: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         train(**wrong)
     assert list(folder.iterdir()) == []
 

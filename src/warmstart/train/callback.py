@@ -78,6 +78,14 @@ class Callback:
         """Take back what `state` returned."""
 
 
+def listed(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Return *callbacks* as a list; a callback alone is none."""
+    if isinstance(callbacks, Callback):
+        name = type(callbacks).__qualname__
+        raise TypeError(f"callbacks is a {name}, not a list: callbacks=[{name}(...)]")
+    return list(callbacks)
+
+
 def in_turn(callbacks: Iterable[Callback]) -> list[Callback]:
     """Return *callbacks* in the order they have their turn; refuse what cannot be one list."""
     callbacks = list(callbacks)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..names import Pattern
-from .callback import Callback
+from .callback import Callback, listed
 from .trainer import Model, Trainer
 
 
@@ -46,7 +46,7 @@ class AutoResumeTrainConfig(TrainConfig):
         asked = self.session_init is not None or self.starting_epoch != 1
         if asked and not self.always_resume:
             return None
-        savers = [c for c in self.callbacks or () if isinstance(c, ModelSaver)]
+        savers = [c for c in listed(self.callbacks or ()) if isinstance(c, ModelSaver)]
         return checkpoint_to_resume(savers[0].checkpoint_dir if savers else None)
 
 

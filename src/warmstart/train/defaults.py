@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from .callback import Callback
+from .callback import Callback, listed
 from .monitors import JSONWriter
 from .progress import ProgressBar
 from .saver import ModelSaver
@@ -16,7 +16,7 @@ def with_defaults(callbacks: Iterable[Callback] | None, model: Any) -> list[Call
     A ModelSaver is a default only when no list is given at all: whoever gives one decides what is
     saved.
     """
-    given = [ModelSaver()] if callbacks is None else list(callbacks)
+    given = [ModelSaver()] if callbacks is None else listed(callbacks)
     defaults: list[type[Callback]] = [JSONWriter, ProgressBar]
     if getattr(model, "update_ops", None) is not None:
         defaults.append(RunUpdateOps)

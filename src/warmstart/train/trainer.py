@@ -122,6 +122,9 @@ class Trainer:
     ) -> None:
         """Check what was asked for and stand before the first step of *starting_epoch*."""
         steps_per_epoch = checked_steps(data, steps_per_epoch)
+        for name, value in (("starting_epoch", starting_epoch), ("max_epoch", max_epoch)):
+            if not isinstance(value, int):
+                raise TypeError(f"{name} is {value!r}; expected the number of an epoch")
         if starting_epoch < 1:
             raise ValueError(f"starting_epoch is {starting_epoch}; epochs count from 1")
         if max_epoch < starting_epoch:
