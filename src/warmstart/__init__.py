@@ -136,7 +136,8 @@ PUBLIC: dict[str, str] = {
 #: framework -> the extra that brings it
 EXTRAS = {"torch": "torch", "tensorflow": "tf"}
 
-__all__ = ["__version__", *PUBLIC]  # noqa: PLE0604
+#: What `from warmstart import *` brings: not what would hide a builtin, nor what needs a framework.
+__all__ = [name for name in PUBLIC if name not in ("open", "TFGraph", "TorchModel")]
 
 
 def __getattr__(name: str) -> Any:
@@ -163,4 +164,4 @@ def imported(module: str, name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(["__version__", *PUBLIC])

@@ -81,3 +81,8 @@ def test_what_was_converted_is_the_same(folder: Path) -> None:
 def test_the_block_holds(name: str) -> None:
     done = run(BLOCK + f"import {name}")
     assert (done.returncode, done.stderr.strip()) == (1, f"{name.partition('.')[0]} was asked for")
+
+
+def test_a_star_import_needs_no_framework() -> None:
+    done = run(BLOCK + "from warmstart import *\nassert open is __builtins__.open")
+    assert done.returncode == 0, done.stderr
