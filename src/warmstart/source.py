@@ -216,9 +216,15 @@ class View(Source):
             raise no_such_tensor(name, self._specs) from None
 
 
-def filtered(source: Source, keep: Callable[[TensorSpec], bool]) -> Source:
-    """Return the tensors of *source* whose spec passes *keep*."""
-    return View(source, {name: name for name, spec in source.specs.items() if keep(spec)})
+def filtered(
+    source: Source,
+    keep: Callable[[TensorSpec], bool],
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> View:
+    """Return the tensors of *source* whose spec passes *keep*; with its metadata, or *metadata*."""
+    origin = {name: name for name, spec in source.specs.items() if keep(spec)}
+    return View(source, origin, metadata=metadata)
 
 
 def as_source(tensors: "Source | Mapping[str, Any]") -> Source:

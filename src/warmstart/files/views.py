@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import noting
 from ..formats import open_source
 from ..restore.rules import apply
-from ..source import Index, Source, View, as_source
+from ..source import Index, Source, View, as_source, filtered
 from ..spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ def tied_view(source: Source, origin: Mapping[str, str]) -> View:
 
 def selected(source: Source, keep: Callable[[TensorSpec], bool], *, run_state: bool) -> View:
     """Return the tensors of *source* that *keep* accepts, without its run state if so asked."""
-    origin = {name: name for name, spec in source.specs.items() if keep(spec)}
     metadata = {k: v for k, v in source.metadata.items() if run_state or k != "run"}
-    return View(source, origin, metadata=metadata)
+    return filtered(source, keep, metadata=metadata)
 
 
 class Wrapper(Source):
