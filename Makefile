@@ -33,7 +33,7 @@ bench: .venv/dev.stamp
 	touch $@
 
 .venv/dev.stamp: .venv/demo.stamp
-	$(INSTALL) -e '.[tf,torch,demo,tensorboard,dev]'
+	$(INSTALL) -e '.[tf,torch,dev]'
 	touch $@
 
 clean:

@@ -65,6 +65,13 @@ class Source(ABC):
         No value is read.  Whoever makes room for tensors asks first.
         """
 
+    def unclaimed(self) -> "Iterable[str] | None":
+        """Return each run of bytes in the files that nothing accounts for, in words.
+
+        None where the format leaves room that says nothing, so that it would not be a fault.
+        """
+        return None
+
     def reading(self) -> AbstractContextManager[None]:
         """Return a block in which many tensors are read and none is changed.
 

@@ -17,8 +17,10 @@ from warmstart.errors import (
     CorruptCheckpoint,
     MissingDependency,
     UnknownFormat,
+    UnsupportedCheckpoint,
     full_text,
 )
+from warmstart.formats.extras import needed
 from warmstart.source import DictSource, Source
 
 SOURCE = DictSource({"w": np.arange(3.0)})
@@ -149,16 +151,29 @@ def test_a_format_by_no_name() -> None:
         formats.save_source(SOURCE, "m", format="np")
 
 
-def test_a_format_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(formats.FORMATS, "odd", ("no_such_package", "no_such_package"))
-    with pytest.raises(MissingDependency, match="'odd' needs no_such_package: pip install no_suc"):
-        formats.format_named("odd")
+def test_a_package_that_a_format_is_read_through_is_missing() -> None:
+    message = r"reading HDF5 needs no_such_package: pip install 'warmstart\[hdf5\]'"
+    with pytest.raises(MissingDependency, match=message):
+        needed("no_such_package", "hdf5", "reading HDF5")
 
 
-def test_a_module_of_ours_that_is_missing_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(formats.FORMATS, "odd", ("no_such_module", "other_package"))
-    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        formats.format_named("odd")
+def test_an_option_that_a_format_does_not_take(tmp_path: Path) -> None:
+    formats.save_source(SOURCE, tmp_path / "m.npz")
+    message = "npz takes no option 'dequantize': dequantize is quantised tensors as float32"
+    with pytest.raises(UnsupportedCheckpoint, match=message):
+        formats.open_source(tmp_path / "m.npz", dequantize=True)
+    with pytest.raises(UnsupportedCheckpoint, match="npz takes no option 'like'"):
+        formats.save_source(SOURCE, tmp_path / "m.npz", like="other.h5")
+
+
+def test_a_format_that_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lone = SimpleNamespace(EXTENSIONS=(".lone",), locate=lambda path: None)
+    monkeypatch.setitem(formats.FORMATS, "lone", "lone")
+    monkeypatch.setitem(sys.modules, "lone", lone)
+    message = r"m\.lone cannot be written: lone is only read; written are: tf-bundle, safetensors"
+    for format_ in (None, "lone"):
+        with pytest.raises(UnknownFormat, match=message):
+            formats.save_source(SOURCE, tmp_path / "m.lone", format=format_)
 
 
 @pytest.mark.usefixtures("lines")

@@ -8,14 +8,20 @@ name such a module:
     my-format = "my_package.my_format"
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import CheckpointNotFound, MissingDependency, UnknownFormat, noting
+from ..errors import (
+    CheckpointNotFound,
+    MissingDependency,
+    UnknownFormat,
+    UnsupportedCheckpoint,
+    noting,
+)
 from ..names import near
 from ..source import Source
 from . import foreign
@@ -34,6 +40,15 @@ class Format(Protocol):
 
     #: What a path ends in when this format is meant, with the dot; the first is the usual one.
     EXTENSIONS: tuple[str, ...]
+    #: Optional: those of OPTIONS that `open_source` takes beside *verify*, as keywords.
+    OPTIONS: frozenset[str]
+    #: Optional: those of OPTIONS that `save_source` takes, as keywords.
+    SAVE_OPTIONS: frozenset[str]
+    #: Optional: what reading all of a file with *verify* checks, as words after "checked".
+    CHECKS: str
+    #: Optional: the C library that the bytes of a file go through, if it is not this library's code
+    #: that reads them; with *untrusted* such a file is read in a child process (see `child`).
+    C_LIBRARY: str
 
     def locate(self, path: Path) -> Path | None:
         """Return the path to open when what stands at *path* is of this format, else None.
@@ -49,15 +64,23 @@ class Format(Protocol):
         """Write *source* to *path*: atomic, durable, one tensor in memory at a time.
 
         Raise CannotHold, before anything is written, naming every tensor that would change.
+        A format without this function is read only.
         """
 
 
-#: name -> (module, package it needs or None), in the order detection tries them.  Bundles come
+#: option -> (its value unless asked for, what it asks).
+OPTIONS: dict[str, tuple[Any, str]] = {
+    "mmap": (True, "False: read the file and do not map it, for file systems that map badly"),
+    "like": (None, "a checkpoint to borrow names and structure from"),
+    "dequantize": (False, "quantised tensors as float32, not as the bytes of their blocks"),
+}
+
+#: name -> module, in the order detection tries them; cheap to import, all of them.  Bundles come
 #: first: in a folder of training its latest checkpoint is meant, not what was exported beside it.
-FORMATS: dict[str, tuple[str, str | None]] = {
-    "tf-bundle": ("warmstart.formats.tf_bundle", None),
-    "safetensors": ("warmstart.formats.safetensors", None),
-    "npz": ("warmstart.formats.npz", None),
+FORMATS: dict[str, str] = {
+    "tf-bundle": "warmstart.formats.tf_bundle",
+    "safetensors": "warmstart.formats.safetensors",
+    "npz": "warmstart.formats.npz",
 }
 
 #: What a path without a known extension is saved as.
@@ -67,13 +90,7 @@ DEFAULT = "tf-bundle"
 def format_named(name: str) -> Any:  # a module or object that satisfies Format
     """Return the format called *name*, importing it if this is its first use."""
     if name in FORMATS:
-        module, package = FORMATS[name]
-        try:
-            return import_module(module)
-        except ModuleNotFoundError as error:
-            if package is None or error.name != package:  # our own fault, not a missing extra
-                raise
-            raise MissingDependency(f"{name!r} needs {package}: pip install {package}") from error
+        return import_module(FORMATS[name])
     if name in third_party():
         return loaded(third_party()[name])
     raise UnknownFormat(f"no format is called {name!r}; known: {', '.join(format_names())}")
@@ -162,22 +179,49 @@ def translating_os_errors(path: Path) -> Iterator[None]:
         raise CheckpointNotFound(f"{path} cannot be read: {reason}") from error
 
 
-def open_source(path: str | Path, *, verify: bool = True) -> Source:
+def open_source(
+    path: str | Path, *, verify: bool = True, untrusted: bool = False, **options: Any
+) -> Source:
     """Open the checkpoint at *path*, of whatever format it is; see `warmstart.open`."""
     name, found = locate(path)
     with noting(f"while reading {found}"), translating_os_errors(found):
-        source: Source = format_named(name).open_source(found, verify=verify)
-        return source
+        return open_as(name, found, verify=verify, untrusted=untrusted, **options)
+
+
+def open_as(
+    name: str, path: Path, *, verify: bool = True, untrusted: bool = False, **options: Any
+) -> Source:
+    """Open *path*, which `locate` returned with the *name* of its format."""
+    format_ = format_named(name)
+    taken = taken_options(name, getattr(format_, "OPTIONS", ()), options)
+    source: Source = format_.open_source(path, verify=verify, **taken)
+    return source
+
+
+def taken_options(name: str, known: Collection[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of *options* that are asked for; the format *name* must know them.
+
+    What is never mapped need not be told so.
+    """
+    asked = {k: value for k, value in options.items() if value != OPTIONS[k][0]}
+    foreign = sorted(asked.keys() - known - {"mmap"})
+    if foreign:
+        meant = "; ".join(f"{option} is {OPTIONS[option][1]}" for option in foreign)
+        raise UnsupportedCheckpoint(
+            f"{name} takes no option {' and no option '.join(map(repr, foreign))}: {meant}"
+        )
+    return {option: asked[option] for option in asked.keys() & known}
 
 
 def format_to_save(path: str | Path, format: str | None = None) -> str:
     """Return the name of the format that *path* is to be saved in."""
     if format is not None:
-        format_named(format)
+        refuse_read_only(format, path)
         return format
     name = Path(path).name.lower()
     for candidate, format_ in each_format():
         if name.endswith(format_.EXTENSIONS):
+            refuse_read_only(candidate, path)
             return candidate
     if foreign.is_of_another_library(Path(path)):
         raise UnknownFormat(
@@ -187,9 +231,23 @@ def format_to_save(path: str | Path, format: str | None = None) -> str:
     return DEFAULT
 
 
-def save_source(source: Source, path: str | Path, *, format: str | None = None) -> None:
+def refuse_read_only(name: str, path: str | Path) -> None:
+    """Raise when the format called *name* can only be read."""
+    if not hasattr(format_named(name), "save_source"):
+        writable = [n for n, format_ in each_format() if hasattr(format_, "save_source")]
+        raise UnknownFormat(
+            f"{path} cannot be written: {name} is only read; written are: {', '.join(writable)}"
+        )
+
+
+def save_source(
+    source: Source, path: str | Path, *, format: str | None = None, **options: Any
+) -> None:
     """Write *source* to *path* in *format*, or in the one its extension names."""
     path = expanded(path)
+    name = format_to_save(path, format)
+    format_ = format_named(name)
     with noting(f"while saving {path}"), source.reading():
+        taken = taken_options(name, getattr(format_, "SAVE_OPTIONS", ()), options)
         source.check(source.specs)
-        format_named(format_to_save(path, format)).save_source(source, path)
+        format_.save_source(source, path, **taken)

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from .callbacks import CallbackContract as CallbackContract
     from .data import DataContract as DataContract
     from .formats import FormatContract as FormatContract
+    from .reading import ReadingContract as ReadingContract
     from .sessions import SessionContract as SessionContract
 
 #: contract -> the module it stands in
 CONTRACTS = {
     "FormatContract": "formats",
+    "ReadingContract": "reading",
     "SessionContract": "sessions",
     "CallbackContract": "callbacks",
     "DataContract": "data",

@@ -11,9 +11,7 @@ The files are small, and all is done in this process: a format that crashes it, 
 memory than there is, fails the run.
 """
 
-import os
-import tracemalloc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +21,7 @@ import pytest
 from ..errors import CannotHold, CheckpointError, CorruptCheckpoint, NoSuchTensor
 from ..source import DictSource, Source
 from ..spec import ITEMSIZES, RUN_PREFIX, numpy_dtype, spec_of
+from .reading import ReadingContract, bits, files_in
 
 #: dtype -> bits in use of a byte
 NARROW = {
@@ -78,23 +77,21 @@ class Failing(DictSource):
         return super().read(name)
 
 
-class FormatContract:
-    """What a format owes its users; see the module."""
+class FormatContract(ReadingContract):
+    """What a format owes that is read and written; see the module."""
 
-    #: The module or object that satisfies `warmstart.formats.Format`.
-    format: ClassVar[Any]
     #: Every dtype it can hold, by name.
     dtypes: ClassVar[frozenset[str]] = frozenset(ITEMSIZES)
-    #: Whether every changed byte among the values is noticed.
-    checksummed: ClassVar[bool] = False
     #: A dtype it holds, of any shape.
     usual = "float32"
 
-    def petabyte(self, path: Path) -> None:
-        """Write at *path* a small checkpoint that claims to hold a petabyte."""
-        raise NotImplementedError(f"{type(self).__name__} says no petabyte(path)")
-
     # --- the two ways in and out, which an heir may replace -----------------------------------
+
+    def sample(self, folder: Path) -> Path:
+        return self.save(small_checkpoint(self.dtypes), folder)
+
+    def damaged_path(self, folder: Path) -> Path:
+        return self.path(folder)
 
     def path(self, folder: Path) -> Path:
         """Return the path of a checkpoint to write in *folder*."""
@@ -106,13 +103,6 @@ class FormatContract:
         source = tensors if isinstance(tensors, Source) else DictSource(tensors)
         self.format.save_source(source, self.path(folder))
         return self.path(folder)
-
-    def open(self, path: Path, *, verify: bool = True) -> Source:
-        """Open what `locate` finds at *path*."""
-        found = self.format.locate(path)
-        assert found is not None
-        source: Source = self.format.open_source(found, verify=verify)
-        return source
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run a test for each dtype that the format holds, or does not."""
@@ -188,15 +178,6 @@ class FormatContract:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def test_specs_say_what_read_gives(self, tmp_path: Path) -> None:
-        with self.open(self.save(small_checkpoint(self.dtypes), tmp_path)) as source:
-            for name, spec in source.specs.items():
-                assert spec_of(name, source.read(name)) == spec
-
-    def test_read_order_has_every_name_once(self, tmp_path: Path) -> None:
-        with self.open(self.save(small_checkpoint(self.dtypes), tmp_path)) as source:
-            assert sorted(source.read_order()) == sorted(source.specs)
-
     def test_a_name_that_is_not_there(self, tmp_path: Path) -> None:
         with self.open(self.save({"kernel": BASE}, tmp_path)) as source:
             with pytest.raises(NoSuchTensor, match="'kernal' among the 1; near it: 'kernel'"):
@@ -219,55 +200,6 @@ class FormatContract:
         for file in files_in(tmp_path):
             (tmp_path / file).unlink()
         np.testing.assert_array_equal(array, BASE)
-
-    # --- bytes from outside -------------------------------------------------------------------
-
-    @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"PK", b"{}", b"text\n" * 9])
-    def test_other_files_are_not_claimed(self, content: bytes, tmp_path: Path) -> None:
-        (tmp_path / "other.bin").write_bytes(content)
-        assert self.format.locate(tmp_path / "other.bin") is None
-        assert self.format.locate(tmp_path / "absent") is None
-        assert self.format.locate(tmp_path / "other.bin" / "below-a-file") is None
-
-    def test_every_truncation_is_refused(self, tmp_path: Path) -> None:
-        path = self.save(small_checkpoint(self.dtypes), tmp_path)
-        for file, whole in files_in(tmp_path).items():
-            for size in range(len(whole)):
-                replace(tmp_path / file, whole[:size])
-                with pytest.raises(CheckpointError):
-                    self.read_all(path)
-            replace(tmp_path / file, whole)
-
-    @pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
-    def test_every_flipped_byte_is_read_or_refused(self, flip: int, tmp_path: Path) -> None:
-        path = self.save(small_checkpoint(self.dtypes), tmp_path)
-        whole = self.read_all(path)
-        for changed in flipped(tmp_path, flip):
-            outcome = self.outcome(path)
-            assert outcome is None or not self.checksummed or same(outcome, whole), changed
-
-    def test_a_petabyte_is_refused_in_little_memory(self, tmp_path: Path) -> None:
-        path = self.path(tmp_path)
-        self.petabyte(path)
-        tracemalloc.start()
-        try:
-            with pytest.raises(CheckpointError):
-                self.read_all(path)
-            assert tracemalloc.get_traced_memory()[1] < 20_000_000
-        finally:
-            tracemalloc.stop()
-
-    def read_all(self, path: Path) -> dict[str, np.ndarray]:
-        """Return every tensor, read verified."""
-        with self.open(path) as source:
-            return source.read_all()
-
-    def outcome(self, path: Path) -> dict[str, np.ndarray] | None:
-        """Return what is read, or None where it is refused; nothing else may come of bytes."""
-        try:
-            return self.read_all(path)
-        except CheckpointError:
-            return None
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -328,42 +260,3 @@ def assert_same(source: Source, arrays: Mapping[str, np.ndarray]) -> None:
         assert found.flags.c_contiguous
         assert found.dtype.isnative
         assert bits(found) == bits(expected)
-
-
-def bits(array: np.ndarray) -> list[Any] | bytes:
-    """Return what makes two arrays of one dtype the same: their bytes, or their strings."""
-    if array.dtype == object:
-        items: list[Any] = array.ravel().tolist()
-        return items
-    return array.astype(array.dtype.newbyteorder("=")).tobytes()
-
-
-def same(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> bool:
-    """Return whether the arrays are the same, bit for bit, under the same names."""
-    return found.keys() == expected.keys() and all(
-        found[name].dtype == array.dtype
-        and found[name].shape == array.shape
-        and bits(found[name]) == bits(array)
-        for name, array in expected.items()
-    )
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file in *folder*, by name."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Put a new file in the place of *path*; arrays that map the old one keep it."""
-    new = path.with_name("replacement")
-    new.write_bytes(content)
-    os.replace(new, path)
-
-
-def flipped(folder: Path, flip: int) -> Iterator[str]:
-    """Change every byte of every file in *folder* by *flip*, one at a time; yield which."""
-    for file, whole in files_in(folder).items():
-        for at, byte in enumerate(whole):
-            replace(folder / file, whole[:at] + bytes([byte ^ flip]) + whole[at + 1 :])
-            yield f"byte {at} of {file}"
-        replace(folder / file, whole)

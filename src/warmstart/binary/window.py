@@ -1,0 +1,89 @@
+"""The bytes of a file by place: `file[begin:end]` is a memoryview, `len(file)` its size.
+
+    file = file_bytes(path)                 # mapped: a slice is a view, read when looked at
+    file = file_bytes(path, mmap=False)     # plain: a slice is read into memory of its own
+
+Plain reads are for file systems on which mapping is slow or unsafe (a network's); there a reader
+should take a header as one slice, and each tensor as one.
+"""
+
+import mmap
+import os
+import stat
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ..errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
+from .mapped import map_file
+
+#: Slices up to this size come out of a block that is kept: a directory is read in small steps.
+SMALL = 1 << 16
+BLOCK = 1 << 18
+#: Slices from this size on are read by several threads.
+LARGE = 8 << 20
+THREADS = 4
+
+
+class PlainFile:
+    """A file that is read, not mapped; it stays readable when it is replaced or removed."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        except FileNotFoundError as error:
+            raise CheckpointNotFound(f"{path} is not there") from error
+        weakref.finalize(self, os.close, self._descriptor)
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"{path} cannot be read: it is no regular file")
+        self._path = path
+        self._size = status.st_size
+        self._block_at, self._block = 0, memoryview(b"")
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> memoryview:
+        """Return the bytes of *part*, cut to the file's size as a slice of bytes is."""
+        begin, end, _ = part.indices(self._size)
+        nbytes = max(end - begin, 0)
+        if nbytes > SMALL:
+            return self._read(begin, nbytes)
+        at = begin - self._block_at
+        if not 0 <= at <= at + nbytes <= len(self._block):
+            self._block = self._read(begin, min(BLOCK, self._size - begin))
+            self._block_at, at = begin, 0
+        return self._block[at : at + nbytes]
+
+    def _read(self, begin: int, nbytes: int) -> memoryview:
+        if nbytes <= 0:
+            return memoryview(b"")
+        whole = memoryview(mmap.mmap(-1, nbytes) if nbytes > SMALL else bytearray(nbytes))
+        if nbytes < LARGE:
+            self._fill(whole, begin)
+            return whole.toreadonly()
+        step = -(-nbytes // THREADS)
+        with ThreadPoolExecutor(THREADS) as pool:
+            places = range(0, nbytes, step)
+            list(pool.map(lambda at: self._fill(whole[at : at + step], begin + at), places))
+        return whole.toreadonly()
+
+    def _fill(self, room: memoryview, begin: int) -> None:
+        """Fill *room* from the file's byte *begin* on."""
+        done = 0
+        while done < len(room):
+            n = os.preadv(self._descriptor, [room[done:]], begin + done)
+            if n == 0:
+                raise CorruptCheckpoint(
+                    f"{self._path} ends at byte {begin + done}; it had {self._size} when opened"
+                )
+            done += n
+
+
+FileBytes = memoryview | PlainFile
+
+
+def file_bytes(path: Path, *, mmap: bool = True) -> FileBytes:
+    """Return the bytes of *path*, mapped or to be read; see the module."""
+    return memoryview(map_file(path)) if mmap else PlainFile(path)
