@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmstart.binary import checksum
-from warmstart.binary.checksum import combine, crc32c, crc32c_of, mask, masked
+from warmstart.binary.checksum import (
+    combine,
+    crc32,
+    crc32c,
+    crc32c_of,
+    find_crc32,
+    mask,
+    masked,
+)
 
 
 def test_known_values() -> None:
@@ -58,3 +67,13 @@ def test_the_package_is_imported_where_its_extension_is_not_found(
 ) -> None:
     monkeypatch.setattr(checksum, "EXTENSION_SUFFIXES", [])
     assert checksum.find_crc32c()(b"123456789") == 0xE3069283
+
+
+def test_the_checksum_of_zip_archives_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytes(range(256)) * 1000
+    with_isal = crc32(data, 7)
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
+    find_crc32.cache_clear()
+    assert find_crc32() is zlib.crc32
+    assert crc32(data, 7) == with_isal
+    find_crc32.cache_clear()

@@ -1,5 +1,6 @@
 """CRC-32C, as TensorFlow's files use it: of whole buffers, in several threads, and masked.
 
+Zip archives have CRC-32, which the package `isal` reckons six times as fast as Python's zlib.
 The extension of the package `crc32c` is loaded without that package's `__init__`, which asks for
 its own version at a cost of 54 ms, half of what importing NumPy costs.
 """
@@ -7,7 +8,7 @@ its own version at a cost of 54 ms, half of what importing NumPy costs.
 import os
 import sys
 from collections.abc import Callable
-from functools import lru_cache, reduce
+from functools import cache, lru_cache, reduce
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -51,6 +52,25 @@ def load_extension(path: Path) -> Callable[..., int]:
 
 #: crc32c(buffer, value=0): the checksum of *buffer*, continuing from *value*; frees the GIL.
 crc32c = find_crc32c()
+
+
+@cache
+def find_crc32() -> Callable[[Buffer, int], int]:
+    """Return `crc32(buffer, value)` of zip archives: ISA-L's where it is installed, else zlib's."""
+    try:
+        from isal.isal_zlib import crc32
+    except ImportError:
+        from zlib import crc32
+    return crc32
+
+
+def crc32(data: Buffer, value: int = 0) -> int:
+    """Return the CRC-32 of *data*, continuing from *value*; frees the GIL.
+
+    >>> hex(crc32(b"6789", crc32(b"12345")))
+    '0xcbf43926'
+    """
+    return find_crc32()(data, value)
 
 
 def mask(crc: int) -> int:

@@ -17,6 +17,7 @@ from operator import attrgetter
 from struct import Struct
 
 from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
+from .checksum import crc32
 
 LOCAL = Struct("<4s5H3I2H")
 CENTRAL = Struct("<4s6H3I5H2I")
@@ -215,7 +216,7 @@ class ZipWriter:
         """Store a member: *head* and then *body*."""
         raw_name = name.encode()
         size = len(head) + body.nbytes
-        crc = zlib.crc32(body, zlib.crc32(head))
+        crc = crc32(body, crc32(head))
         flags = 0 if name.isascii() else UTF8
         header = self._end
         wide = zip64_extra([size, size]) if size >= ZIP64_LIMIT else b""

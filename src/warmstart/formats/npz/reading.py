@@ -1,12 +1,12 @@
 """An archive of arrays, and a single array, as sources."""
 
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...binary.checksum import crc32
 from ...binary.mapped import map_file
 from ...binary.zip import Member, inflated, read_members
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
@@ -183,7 +183,7 @@ def member_bytes(file: memoryview, member: Member, *, verify: bool) -> memoryvie
     packed = file[member.begin : member.end]
     if member.deflated:
         packed = unpacked(inflated(packed, member.size), member.size)
-    if verify and zlib.crc32(packed) != member.crc:
+    if verify and crc32(packed) != member.crc:
         raise CorruptCheckpoint("its CRC-32 is not that of its bytes: they were changed")
     return packed
 
