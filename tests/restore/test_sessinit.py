@@ -351,6 +351,15 @@ def test_both_one_sided_lists_are_warned_about_once_grouped_with_what_was_meant(
     ]
 
 
+def test_one_rule_is_suggested_for_a_model_inside_a_training_checkpoint(warnings):
+    arrays = {f"model/{name}": np.ones(2) for name in ("fc.weight", "fc.bias")}
+    ws.DictRestore(arrays | {"optimizer/state/0/step": np.ones(())}).init(
+        model("fc.weight", "fc.bias")
+    )
+    hint = "  perhaps: rename model/* -> *"
+    assert [line for line in warnings()[0].splitlines() if "perhaps" in line] == [hint]
+
+
 def test_a_long_list_is_counted(warnings):
     names = [f"{chr(97 + i // 26)}{chr(97 + i % 26)}{i}/{i * 'x'}y" for i in range(40)]
     ws.DictRestore({}).init(model(*names))

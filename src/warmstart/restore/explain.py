@@ -4,7 +4,7 @@ Names are grouped, and what may have been meant is suggested; the report has eve
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import RestoreMismatch, number_of
 from ..names import grouped, parent
@@ -124,8 +124,34 @@ def missing_text(plan: Plan) -> str:
         f"{', '.join(plan.labels)}; "
         f"{'it keeps its initial value' if len(names) == 1 else 'they keep their initial values'}:"
     )
-    hints = [f"  perhaps: rename {old} -> {new}" for new, old in plan.near.items()]
+    hints = [f"  perhaps: rename {old} -> {new}" for old, new in renames(plan.near)]
     return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *shortened(hints)])
+
+
+def renames(near: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the renames (old, new) that lead to *near*: new name -> old name.
+
+    One with a `*` stands for all names to which the same scopes were put in front.
+
+    >>> renames({"fc.bias": "model/fc.bias", "fc.weight": "model/fc.weight", "w": "v"})
+    [('model/*', '*'), ('v', 'w')]
+    """
+    scopes = Counter(scope_before(new, old) for new, old in near.items())
+    pairs = []
+    for new, old in near.items():
+        scope = scope_before(new, old)
+        pairs.append((f"{scope}*", "*") if scope and scopes[scope] > 1 else (old, new))
+    return list(dict.fromkeys(pairs))
+
+
+def scope_before(new: str, old: str) -> str:
+    """Return what stands before *new* in *old*, up to a separator, or nothing.
+
+    >>> scope_before("fc.weight", "module.fc.weight"), scope_before("weight", "myweight")
+    ('module.', '')
+    """
+    scope = old.removesuffix(new)
+    return scope if scope != old and scope.endswith(("/", ".")) else ""
 
 
 def unused_texts(plan: Plan) -> list[str]:
