@@ -9,6 +9,7 @@ removes the new; a kill leaves a file that ends in `TEMPORARY`, which `sweep` re
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -86,8 +87,12 @@ def write_fully(file: FileIO, data: bytes | memoryview) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in *folder*."""
+    """Remove what killed processes left half written in *folder*: files, and folders."""
     for entry in os.scandir(folder):
-        if entry.name.endswith(TEMPORARY) and entry.name.startswith("."):
+        if not (entry.name.endswith(TEMPORARY) and entry.name.startswith(".")):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
             with suppress(OSError):
                 os.unlink(entry.path)

@@ -10,17 +10,32 @@ from ..formats import format_named, format_to_save
 def check_destination(path: str | Path, format: str | None = None) -> str:
     """Return the name of the format *path* would be saved in, refusing what must not be replaced.
 
-    A checkpoint of that format and an empty file may be replaced; a folder and any other file not.
+    A checkpoint of that format and an empty file may be replaced; any other file not.  So it is
+    with folders for a format that writes them (`FOLDER`); for another a folder is refused.
     """
     name = format_to_save(path, format)
     path = Path(path).expanduser()
-    if path.is_dir():
+    folders = getattr(format_named(name), "FOLDER", False)
+    if path.is_dir() and not folders:
         raise SaveError(f"{path} is a folder; give the name to save under, as {path / 'model'}")
     if not path.parent.is_dir():
         raise SaveError(f"{path} cannot be saved: there is no folder {path.parent}")
-    if path.exists() and path.stat().st_size and found_as(name, path) is None:
+    found = found_as(name, path)
+    if occupied(path) and (found is None or (folders and not same_place(found, path))):
         raise SaveError(f"{path} exists and is not {name}; remove it or save under another name")
     return name
+
+
+def occupied(path: Path) -> bool:
+    """Return whether something that may be worth keeping stands at *path*."""
+    if path.is_dir():
+        return any(path.iterdir())
+    return path.exists() and path.stat().st_size > 0
+
+
+def same_place(found: Path, path: Path) -> bool:
+    """Return whether *found* is *path* itself, and not a checkpoint somewhere inside it."""
+    return found.exists() and found.samefile(path)
 
 
 def found_as(name: str, path: Path) -> Path | None:

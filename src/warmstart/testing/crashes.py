@@ -33,9 +33,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from ..binary import folder as folders
 from ..binary import stream
 from ..errors import CheckpointError
 
+EXCHANGE = "exchange"  # of two folders' names
 RENAMES = ("rename", "replace", "link", "symlink")
 REMOVALS = ("unlink", "remove", "rmdir")
 SYNCS = ("fsync", "fdatasync")
@@ -160,8 +162,8 @@ def undurable(points: Iterable[Point]) -> list[str]:
         if point.call in SYNCS:
             unsynced.discard(point.path)
             pending.pop(point.path, None)
-        if point.call in RENAMES:
-            if point.path in unsynced:
+        if point.call in (*RENAMES, EXCHANGE):
+            if any(f == point.path or f.startswith(point.path + os.sep) for f in unsynced):
                 faults.append(f"{point.to} got its name before it was synced")
             pending[os.path.dirname(point.to)] = point.to
         if point.call in REMOVALS and pending:
@@ -224,6 +226,7 @@ def watching(watch: Watch) -> Iterator[None]:
         patch(io, "open", opener)
         patch(builtins, "open", opener)
         patch(stream, "reserve", watched_reserve(watch))
+        patch(folders, "exchange_at_once", watched_exchange(watch))
         for module in modules:
             if vars(module).get("FileIO") is io.FileIO:
                 patch(module, "FileIO", file_class)
@@ -277,6 +280,17 @@ def watched_reserve(watch: Watch) -> Callable[[int, int], None]:
         real(descriptor, nbytes)
 
     return reserve
+
+
+def watched_exchange(watch: Watch) -> Callable[[Path, Path], bool]:
+    """Return the exchange of two folders, watched; it goes past `os`."""
+    real = folders.exchange_at_once
+
+    def exchange(new: Path, path: Path) -> bool:
+        watch.passes(EXCHANGE, new, to=path)
+        return real(new, path)
+
+    return exchange
 
 
 def watched_file(watch: Watch) -> type[io.FileIO]:
