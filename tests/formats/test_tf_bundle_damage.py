@@ -14,7 +14,7 @@ from warmstart.errors import CheckpointError
 from warmstart.formats.tf_bundle.protos import Entry, Header, Slice, encode_entry, encode_header
 from warmstart.formats.tf_bundle.slices import slice_key
 from warmstart.formats.tf_bundle.strings import encode_strings
-from warmstart.testing.formats import same
+from warmstart.testing.reading import same
 
 HALVES = (Slice((0,), (2,)), Slice((2,), (2,)))
 

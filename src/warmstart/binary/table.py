@@ -17,9 +17,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from operator import lt
 
-from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
-from .checksum import crc32c, mask
+from ..errors import CorruptCheckpoint, noting
+from . import snappy
+from .checksum import crc32c, crc32c_of, mask
 from .mapped import Mapped
+from .window import FileBytes, PlainFile
 from .wire import read_varint, varint
 
 MAGIC = bytes.fromhex("57fb808b247547db")
@@ -31,34 +33,43 @@ RESTART_INTERVAL = 16
 #: Keys written out in full may take this many times their block's bytes.  A writer that restarts
 #: every 16 entries stays under 17; without a bound a small file could fill the memory.
 MAX_EXPANSION = 64
+SNAPPY = 1  # the only compression there is beside none
+
+#: A block up to this size is kept for the next look-up, which is nearly always in the same one.
+MAX_KEPT = 4 * BLOCK_SIZE
 
 Items = list[tuple[bytes, bytes]]
 Columns = tuple[list[bytes], list[bytes]]
+Buffer = bytes | memoryview
 
 
 class Table:
     """A table of which only the blocks that are asked for are read."""
 
-    def __init__(self, data: Mapped, *, verify: bool) -> None:
+    def __init__(self, data: Mapped | FileBytes, *, verify: bool) -> None:
         """Take *data*, a whole file; with *verify* each block's checksum is checked."""
-        self._data = data
+        self._data = data if isinstance(data, PlainFile) else memoryview(data)
         self._verify = verify
         self._sound: set[int] = set()  # offsets of the blocks already checked
+        self._recent: tuple[int, memoryview] = -1, memoryview(b"")  # offset, what is in the block
         footer = self._footer()
-        _, _, at = read_handle(footer, 0)  # of the metaindex, which is empty
-        offset, size, _ = read_handle(footer, at)
-        self._check_block(offset, size)
-        self._last_keys, handles = columns(bytes(data[offset : offset + size]))
+        *self._meta, at = read_handle(footer, 0)
+        *self._index, end = read_handle(footer, at)
+        self._padding = footer[end:]
+        self._last_keys, handles = columns(bytes(self._block(*self._index)), self._index[1])
         self._handles = [read_handle(value, 0)[:2] for value in handles]
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of *key*, or None; one block is looked into."""
+        value = self.find(key)
+        return None if value is None else bytes(value)
+
+    def find(self, key: bytes) -> memoryview | None:
+        """Return the value of *key*, which may be large, without a copy if it can be; or None."""
         at = bisect_left(self._last_keys, key)
         if at == len(self._handles):
             return None
-        offset, size = self._handles[at]
-        self._check_block(offset, size)
-        block = bytes(self._data[offset : offset + size])
+        block = self._block(*self._handles[at])
         for found, value in entries(block, restart_before(block, key)):
             if found >= key:
                 return value if found == key else None
@@ -72,20 +83,40 @@ class Table:
         """
         last = b""
         for (offset, size), bound in zip(self._handles, self._last_keys, strict=True):
-            self._check_block(offset, size)
-            keys, values = columns(bytes(self._data[offset : offset + size]))
+            keys, values = columns(bytes(self._block(offset, size)), size)
             if not keys:
                 continue
-            if (last and keys[0] <= last) or keys[-1] > bound:
-                raise CorruptCheckpoint(f"the block at byte {offset} of the table is out of order")
+            check_order(offset, last, keys[0], keys[-1], bound)
             last = keys[-1]
             yield keys, values
+
+    def keys(self) -> Iterator[bytes]:
+        """Yield every key in order; the values, which may be large, are not looked at."""
+        last = b""
+        for (offset, size), bound in zip(self._handles, self._last_keys, strict=True):
+            for key, _ in entries(self._block(offset, size), 0):
+                check_order(offset, last, key, key, bound)
+                last = key
+                yield key
+
+    def unclaimed(self) -> Iterator[str]:
+        """Yield each run of bytes that is in no block, in words."""
+        self._block(*self._meta)
+        end = 0
+        for offset, size in sorted([*self._handles, tuple(self._meta), tuple(self._index)]):
+            if offset > end:
+                yield f"bytes {end} to {offset} of the table are in no block"
+            end = max(end, offset + size + TRAILER)
+        if end < len(self._data) - FOOTER:
+            yield f"bytes {end} to {len(self._data) - FOOTER} of the table are in no block"
+        if self._padding.strip(b"\0"):
+            yield f"the footer of the table ends in {self._padding.hex()}, where zeros should be"
 
     def _footer(self) -> bytes:
         size = len(self._data)
         if size < FOOTER:
             raise CorruptCheckpoint(f"the table has {size} bytes; its footer alone takes {FOOTER}")
-        footer = bytes(self._data[size - FOOTER :])
+        footer = bytes(self._data[size - FOOTER : size])
         if not footer.endswith(MAGIC):
             raise CorruptCheckpoint(
                 f"the table ends in {footer[-8:].hex()}, not {MAGIC.hex()}: it is cut short or "
@@ -93,34 +124,53 @@ class Table:
             )
         return footer[:-8]
 
-    def _check_block(self, offset: int, size: int) -> None:
-        """Refuse a block that the file does not hold, is damaged, or is compressed."""
-        if offset in self._sound:
-            return
+    def _block(self, offset: int, size: int) -> memoryview:
+        """Return what is in a block, refusing one that the file does not hold or is damaged."""
+        if offset == self._recent[0]:
+            return self._recent[1]
         end = offset + size
         if end + TRAILER > len(self._data) - FOOTER:
             raise CorruptCheckpoint(
                 f"a block of the table ends at byte {end} of {len(self._data)}, beyond its place"
             )
-        compression = self._data[end]
-        if self._verify:
-            found = mask(crc32c(memoryview(self._data)[offset : end + 1]))
-            stated = int.from_bytes(self._data[end + 1 : end + TRAILER], "little")
-            if found != stated:
-                raise CorruptCheckpoint(
-                    f"the checksum of the table's block at byte {offset} is {found:#010x}, "
-                    f"where {stated:#010x} was written: the file is damaged"
-                )
-        if compression == 1:
-            raise UnsupportedCheckpoint(
-                f"the table's block at byte {offset} is compressed with snappy, which is not read; "
-                "save the checkpoint anew with TensorFlow"
-            )
-        if compression:
-            raise CorruptCheckpoint(
-                f"the table's block at byte {offset} has the unknown compression {compression}"
-            )
+        stored = self._data[offset : end + TRAILER]
+        if self._verify and offset not in self._sound:
+            check_sum(stored, offset)
         self._sound.add(offset)
+        block = contents(stored, offset)
+        if len(block) <= MAX_KEPT:
+            self._recent = offset, block
+        return block
+
+
+def check_sum(stored: memoryview, offset: int) -> None:
+    """Refuse the block *stored* at *offset*, with its trailer, whose checksum is another."""
+    found = mask(crc32c_of(stored[: 1 - TRAILER]))
+    stated = int.from_bytes(stored[1 - TRAILER :], "little")
+    if found != stated:
+        raise CorruptCheckpoint(
+            f"the checksum of the table's block at byte {offset} is {found:#010x}, "
+            f"where {stated:#010x} was written: the file is damaged"
+        )
+
+
+def contents(stored: memoryview, offset: int) -> memoryview:
+    """Return what is in the block *stored* at *offset*, with its trailer."""
+    compression = stored[-TRAILER]
+    if compression == SNAPPY:
+        with noting(f"in the table's block at byte {offset}"):
+            return memoryview(snappy.decompressed(bytes(stored[:-TRAILER])))
+    if compression:
+        raise CorruptCheckpoint(
+            f"the table's block at byte {offset} has the unknown compression {compression}"
+        )
+    return stored[:-TRAILER]
+
+
+def check_order(offset: int, last: bytes, first: bytes, end: bytes, bound: bytes) -> None:
+    """Refuse the block at *offset*, whose keys are not behind *last* or not below its *bound*."""
+    if (last and first <= last) or end > bound:
+        raise CorruptCheckpoint(f"the block at byte {offset} of the table is out of order")
 
 
 def read_handle(data: bytes, at: int) -> tuple[int, int, int]:
@@ -130,7 +180,7 @@ def read_handle(data: bytes, at: int) -> tuple[int, int, int]:
     return offset, size, at
 
 
-def entries_end(block: bytes) -> int:
+def entries_end(block: Buffer) -> int:
     """Return where the entries of *block* end and its restart offsets begin."""
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 - 4 * restarts
@@ -141,7 +191,7 @@ def entries_end(block: bytes) -> int:
     return end
 
 
-def entries(block: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
+def entries(block: memoryview, at: int) -> Iterator[tuple[bytes, memoryview]]:
     """Yield (key, value) of *block* from byte *at* on, where a restart stands."""
     end, key = entries_end(block), b""
     while at < end:
@@ -151,14 +201,17 @@ def entries(block: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
         middle = at + fresh
         if shared > len(key) or middle + length > end:
             raise CorruptCheckpoint(f"an entry before byte {at} of a block of the table is broken")
-        key = key[:shared] + block[at:middle]
+        key = key[:shared] + bytes(block[at:middle])
         at = middle + length
         yield key, block[middle:at]
 
 
-def columns(block: bytes) -> Columns:
-    """Return the keys of *block* and their values: what `entries` yields, three times as fast."""
-    end, at, key, room = entries_end(block), 0, b"", MAX_EXPANSION * len(block)
+def columns(block: bytes, stored: int) -> Columns:
+    """Return the keys of *block* and their values: what `entries` yields, three times as fast.
+
+    *stored* is the bytes that the block takes in the file.
+    """
+    end, at, key, room = entries_end(block), 0, b"", MAX_EXPANSION * stored
     keys: list[bytes] = []
     values: list[bytes] = []
     while at < end:
@@ -186,7 +239,7 @@ def columns(block: bytes) -> Columns:
     return keys, values
 
 
-def restart_before(block: bytes, key: bytes) -> int:
+def restart_before(block: memoryview, key: bytes) -> int:
     """Return the offset of the last restart of *block* whose key is not above *key*."""
     end = entries_end(block)
     low, high = 0, (len(block) - 4 - end) // 4
@@ -199,13 +252,13 @@ def restart_before(block: bytes, key: bytes) -> int:
     return restart_offset(block, end, low) if low else 0
 
 
-def restart_offset(block: bytes, end: int, number: int) -> int:
+def restart_offset(block: memoryview, end: int, number: int) -> int:
     """Return where the restart *number* of *block* begins; its entries end at *end*."""
     at = end + 4 * number
     return int.from_bytes(block[at : at + 4], "little")
 
 
-def restart_key(block: bytes, end: int, number: int) -> bytes:
+def restart_key(block: memoryview, end: int, number: int) -> bytes:
     """Return the key at restart *number* of *block*, which must be written out in full."""
     for key, _ in entries(block, restart_offset(block, end, number)):
         return key

@@ -7,13 +7,17 @@ Source: https://protobuf.dev/programming-guides/encoding/.
 """
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from ..errors import CorruptCheckpoint
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
+#: Bytes, or a view of a file: parts of a message are then views too, and not copied.
+Wire = TypeVar("Wire", bytes, memoryview)
 
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
+
+def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """Return the varint at *at* in *data*, and where it ends.
 
     >>> read_varint(b"\\xac\\x02", 0)
@@ -50,7 +54,7 @@ def signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def fields(message: Wire) -> Iterator[tuple[int, int | Wire]]:
     """Yield (field number, value) of *message*: bytes for kind 2, else an unsigned number."""
     at = 0
     while at < len(message):
@@ -84,15 +88,38 @@ def bytes_field(number: int, value: bytes) -> bytes:
     return varint(number << 3 | BYTES) + varint(len(value)) + value
 
 
-def as_number(value: int | bytes, what: str) -> int:
+def as_number(value: int | bytes | memoryview, what: str) -> int:
     """Return *value*, refusing bytes where a number belongs; *what* names the field."""
-    if isinstance(value, bytes):
+    if not isinstance(value, int):
         raise CorruptCheckpoint(f"{what} is bytes where a number is expected")
     return value
 
 
-def as_bytes(value: int | bytes, what: str) -> bytes:
+def as_bytes(value: int | Wire, what: str) -> Wire:
     """Return *value*, refusing a number where bytes belong; *what* names the field."""
     if isinstance(value, int):
         raise CorruptCheckpoint(f"{what} is a number where bytes are expected")
     return value
+
+
+def messages(data: bytes, number: int) -> Iterator[bytes]:
+    """Yield the values of a repeated field of a message."""
+    return (as_bytes(v, f"field {number}") for n, v in fields(data) if n == number)
+
+
+def texts(data: bytes, number: int) -> list[str]:
+    """Return the values of a repeated field of text."""
+    return [as_text(value, number) for value in messages(data, number)]
+
+
+def text(data: bytes, number: int) -> str:
+    """Return a field of text, "" if it is not set."""
+    return (texts(data, number) or [""])[-1]
+
+
+def as_text(value: int | bytes, number: int) -> str:
+    """Return *value*, that of field *number*, as the text it must be."""
+    try:
+        return str(as_bytes(value, f"field {number}"), "utf-8")
+    except UnicodeDecodeError as error:
+        raise CorruptCheckpoint(f"field {number} of a message is not UTF-8 text") from error
