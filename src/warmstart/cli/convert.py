@@ -1,8 +1,11 @@
 """`warmstart convert`: another format, other names, fewer tensors."""
 
+from typing import Any
+
 import click
 
 from .choosing import all_rules, rename_option, rule_option
+from .opening import opening_options
 from .output import json_option, print_json, progress_bar
 
 
@@ -19,6 +22,7 @@ from .output import json_option, print_json, progress_bar
     "--format",
     help="The format of DST, if its extension does not name it: tf-bundle, safetensors, npz.",
 )
+@opening_options
 @json_option
 def command(
     *,
@@ -29,6 +33,7 @@ def command(
     roles: str | None,
     format: str | None,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Write the checkpoint SRC as DST, in the format that the extension of DST names.
 
@@ -40,7 +45,7 @@ def command(
     with progress_bar("converting") as progress:
         done = convert(
             src, dst, rules=all_rules(renames, rules), format=format, progress=progress,
-            roles=None if roles is None else [role.strip() for role in roles.split(",")],
+            roles=None if roles is None else [role.strip() for role in roles.split(",")], **reading,
         )  # fmt: skip
     if as_json:
         print_json(done.to_dict())

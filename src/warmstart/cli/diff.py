@@ -1,8 +1,11 @@
 """`warmstart diff`: two checkpoints, tensor by tensor."""
 
+from typing import Any
+
 import click
 
 from .choosing import all_rules, rename_option, rule_option
+from .opening import opening_options
 from .output import json_option, print_json, print_lines, progress_bar
 
 
@@ -27,6 +30,7 @@ def tolerance(_context: click.Context, _option: click.Parameter, value: float) -
 @rename_option
 @rule_option
 @click.option("--all", "run_state", is_flag=True, help="Compare run state and metadata too.")
+@opening_options
 @json_option
 def command(
     *,
@@ -38,6 +42,7 @@ def command(
     rules: tuple[str, ...],
     run_state: bool,
     as_json: bool,
+    **reading: Any,
 ) -> int:
     """Compare the checkpoints A and B, of any formats.  Exits with 1 if they differ.
 
@@ -49,7 +54,7 @@ def command(
     with progress_bar("comparing") as progress:
         found = diff(
             a, b, rules=all_rules(renames, rules), rtol=rtol, atol=atol, all=run_state,
-            progress=progress,
+            progress=progress, **reading,
         )  # fmt: skip
     if as_json:
         print_json(found.to_dict())

@@ -1,7 +1,10 @@
 """`warmstart dump`: what inference needs."""
 
+from typing import Any
+
 import click
 
+from .opening import opening_options
 from .output import json_option, print_json, progress_bar
 
 
@@ -9,8 +12,9 @@ from .output import json_option, print_json, progress_bar
 @click.argument("path")
 @click.argument("dst")
 @click.option("--meta", metavar="FILE", help="The metagraph that tells which variables are needed.")
+@opening_options
 @json_option
-def command(path: str, dst: str, meta: str | None, as_json: bool) -> None:
+def command(path: str, dst: str, meta: str | None, as_json: bool, **reading: Any) -> None:
     """Write to DST what inference needs of the checkpoint at PATH.
 
     Left out are optimizer slots, step counters and run state: known by the graph with --meta, else
@@ -19,7 +23,7 @@ def command(path: str, dst: str, meta: str | None, as_json: bool) -> None:
     from ..files.dump import dump
 
     with progress_bar("writing") as progress:
-        done = dump(path, dst, meta=meta, progress=progress)
+        done = dump(path, dst, meta=meta, progress=progress, **reading)
     if as_json:
         print_json(done.to_dict())
     else:

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from ..errors import noting, number_of
-from ..formats import format_named, locate
+from ..formats import locate, open_as
 from ..source import Source
 from ..spec import TensorSpec, shape_text
 from .choosing import matching
+from .opening import opening_options
 from .output import columns, json_option, print_json, print_lines, size_text
 
 HEADER = ("NAME", "DTYPE", "SHAPE", "ROLE", "SIZE")
@@ -31,19 +32,22 @@ SORTS: Mapping[str, Callable[[TensorSpec], Any]] = {
 @click.argument("patterns", nargs=-1)
 @click.option("--sort", type=click.Choice(list(SORTS)), default="name", show_default=True)
 @click.option("--all", "run_state", is_flag=True, help="Include run state (_RUN/) and metadata.")
+@opening_options
 @json_option
 def command(
-    path: str, patterns: tuple[str, ...], sort: str, run_state: bool, as_json: bool
+    path: str,
+    patterns: tuple[str, ...],
+    sort: str,
+    run_state: bool,
+    as_json: bool,
+    **reading: Any,
 ) -> None:
     """List the tensors of the checkpoint at PATH, or those that a PATTERN matches.
 
     A pattern is a glob on the whole name, or a regex after `re:`.  Sizes are in bytes in a pipe.
     """
     format, found = locate(path)
-    with (
-        noting(f"while reading {found}"),
-        format_named(format).open_source(found, verify=True) as s,
-    ):
+    with noting(f"while reading {found}"), open_as(format, found, **reading) as s:
         by_name = dict(s.specs.items())  # one pass: a lazy mapping finds single names slowly
         names = matching(by_name, patterns, run_state=run_state)
         specs = sorted((by_name[name] for name in names), key=SORTS[sort])

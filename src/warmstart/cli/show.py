@@ -8,6 +8,7 @@ import click
 from ..errors import RuleError
 from ..source import Index, Source
 from .choosing import matching
+from .opening import opening_options
 from .output import json_option, print_json, printable, size_text
 
 if TYPE_CHECKING:
@@ -21,9 +22,15 @@ THRESHOLD = 1000  # values shown without --full; NumPy's own
 @click.argument("patterns", nargs=-1)
 @click.option("--full", is_flag=True, help="Show every value.")
 @click.option("--slice", "index", metavar="INDEX", help="Show a part, as '0:2,:' or '...,0'.")
+@opening_options
 @json_option
 def command(
-    path: str, patterns: tuple[str, ...], full: bool, index: str | None, as_json: bool
+    path: str,
+    patterns: tuple[str, ...],
+    full: bool,
+    index: str | None,
+    as_json: bool,
+    **reading: Any,
 ) -> None:
     """Show the values and statistics of the tensors that a PATTERN matches, of all without one.
 
@@ -33,7 +40,7 @@ def command(
     wanted = None if index is None else parsed_index(index)
     from ..files.views import opened
 
-    with opened(path) as source:
+    with opened(path, **reading) as source:
         names = matching([*source.specs, *source.aliases], patterns)
         if as_json:
             print_json([as_dict(source, name, wanted, full) for name in names])

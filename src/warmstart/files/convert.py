@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ..errors import RuleError, SaveError, number_of
 from ..formats import locate, save_source
 from ..source import Source, View
 from ..spec import ROLES
 from .destination import check_destination, found_as
+from .options import Reading, divided, reader, writer
 from .views import Input, Progress, counted, opened, ruled, selected
 
 
@@ -40,20 +41,23 @@ def convert(
     format: str | None = None,
     roles: str | Collection[str] | None = None,
     progress: Progress | None = None,
+    **options: Unpack[Reading],
 ) -> Conversion:
     """Write the checkpoint *src* to *dst*, one tensor in memory at a time.
 
     All is kept by default: metadata, roles, tied names and run state included.  *roles*
     ("trainable", "model", "slot", "run") keeps tensors of these roles only, as *src* records them;
     *rules* rename and drop.  A checkpoint at *dst* is replaced at once, or kept if anything fails;
-    *src* itself is not replaced.
+    *src* itself is not replaced.  *options* are those of `open`; *like* is for reading *src* or
+    writing *dst*, whichever can use it, or both.
     """
     name = check_destination(dst, format)
     if isinstance(src, str | Path):
         refuse_same(src, dst, name)
-    with opened(src) as source:
+    reading, writing = divided(options, reader(src), writer(name))
+    with opened(src, **reading) as source:
         view = ruled(with_roles(source, roles), rules)
-        save_source(counted(view, progress), dst, format=name)
+        save_source(counted(view, progress), dst, format=name, **writing)
         return summary(source, view, dst, name)
 
 

@@ -7,13 +7,14 @@ A name on one side only, another dtype and another shape are differences at any 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from ..restore.rule_kinds import Drop, Keep
 from ..restore.rules import parse, refuse_idle, trace
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .compare import Comparison, compare
+from .options import Reading, divided, reader
 from .views import Input, Progress, counted, label, opened, slots_of, tied_view
 
 
@@ -91,15 +92,17 @@ def diff(
     atol: float = 0,
     all: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[Reading],
 ) -> Diff:
     """Return the differences of two checkpoints (or open sources, sessions, dicts).
 
     *rules* apply to the names of *a*; what they drop or do not keep is left out of *b* too.  Run
     state (`_RUN/` and the metadata) is compared only with *all*.  One pair of tensors is in memory
-    at a time.
+    at a time.  *options* are those of `open`, for whichever of *a* and *b* can use them.
     """
     refuse_negative(rtol=rtol, atol=atol)
-    with opened(a) as source_a, opened(b) as source_b:
+    for_a, for_b = divided(options, reader(a), reader(b))
+    with opened(a, **for_a) as source_a, opened(b, **for_b) as source_b:
         view_a, view_b = compared(source_a, source_b, rules, run_state=all)
         reading = counted(view_a, progress)
         changes = {

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ..errors import UnsupportedCheckpoint, number_of
 from ..formats import save_source
@@ -15,6 +15,7 @@ from ..spec import RUN_PREFIX
 from .convert import refuse_same
 from .destination import check_destination
 from .metagraph import read_metagraph
+from .options import Reading, divided, reader, writer
 from .views import Progress, counted, opened, selected
 
 logger = logging.getLogger("warmstart")
@@ -60,16 +61,19 @@ def dump(
     *,
     meta: str | Path | None = None,
     progress: Progress | None = None,
+    **options: Unpack[Reading],
 ) -> Dump:
     """Write to *dst* what inference needs of the checkpoint at *path* (a folder: its latest).
 
     Left out are slots, step counters and run state.  They are known by the graph in the metagraph
     file *meta* if one is given, else by the roles the checkpoint records, else by TensorFlow's
-    names for them; the result says which.
+    names for them; the result says which.  *options* are those of `open`; *like* is for reading
+    *path* or writing *dst*, whichever can use it, or both.
     """
     name = check_destination(dst)
     refuse_same(path, dst, name)
-    with opened(path) as source:
+    reading, writing = divided(options, reader(path), writer(name))
+    with opened(path, **reading) as source:
         choice = choose(source, meta)
         view = selected(source, lambda s: s.name not in choice.left_out, run_state=False)
         if not view.specs:
@@ -80,7 +84,7 @@ def dump(
                 len(choice.missing),
                 ", ".join(choice.missing),
             )
-        save_source(counted(view, progress), dst, format=name)
+        save_source(counted(view, progress), dst, format=name, **writing)
         return Dump(
             str(dst), name, choice.rule, tuple(view.specs), tuple(sorted(choice.left_out)),
             choice.missing,

@@ -7,35 +7,57 @@ save_vars(variables, "edited")                # edited.index and edited.data-000
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ..formats import open_source, save_source
 from ..source import Source, as_source
 from ..spec import RUN_PREFIX
 from .destination import check_destination
+from .options import Reading
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def open(path: str | Path, *, verify: bool = True) -> Source:
+def open(
+    path: str | Path,
+    *,
+    verify: bool = True,
+    mmap: bool = True,
+    untrusted: bool = False,
+    like: str | Path | None = None,
+    dequantize: bool = False,
+) -> Source:
     """Open the checkpoint at *path*, of whatever format it is, without reading values.
 
     *path* is written as people type it: a file, a bundle's prefix, index or data file, a
-    `checkpoint` file, a folder (its latest checkpoint), with `~`.  With *verify* the checksum of a
-    tensor is checked at its first read, where the format has one.
+    `checkpoint` file, a folder (its latest checkpoint), with `~`.
+
+    verify      check a tensor's checksum at its first read, where the format has one
+    mmap        False: read the file and do not map it, for file systems that map badly
+    untrusted   read what goes through a C library (HDF5, tensorstore) in a child process with
+                limits; what this library reads itself needs none
+    like        a checkpoint to borrow names from, where the file has only numbers for them
+    dequantize  True: quantised tensors as float32, not as the bytes of their blocks
+
+    An option that the format does not take raises UnsupportedCheckpoint; *mmap* and *untrusted* are
+    heard where they change something, and harmless elsewhere.
     """
-    return open_source(path, verify=verify)
+    return open_source(
+        path, verify=verify, mmap=mmap, untrusted=untrusted, like=like, dequantize=dequantize
+    )
 
 
-def load_vars(path: str | Path) -> "dict[str, np.ndarray]":
+def load_vars(
+    path: str | Path, *, verify: bool = True, **options: Unpack[Reading]
+) -> "dict[str, np.ndarray]":
     """Return every variable of the checkpoint at *path* by name, run state (`_RUN/`) left out.
 
-    Checksums are checked.  A tied tensor stands under each of its names, as one array.  The arrays
-    may be changed at will, which never changes the file: those of a bundle are mapped, and a page
-    is copied when it is written to.
+    *verify* and *options* are those of `open`.  A tied tensor stands under each of its names, as
+    one array.  The arrays may be changed at will, which never changes the file: those of a bundle
+    are mapped, and a page is copied when it is written to.
     """
-    with open_source(path) as source:
+    with open_source(path, verify=verify, **options) as source:
         arrays = {
             name: writable(array)
             for name, array in source.read_all().items()
@@ -56,16 +78,21 @@ def writable(array: "np.ndarray") -> "np.ndarray":
 
 
 def save_vars(
-    variables: Source | Mapping[str, Any], path: str | Path, format: str | None = None
+    variables: Source | Mapping[str, Any],
+    path: str | Path,
+    format: str | None = None,
+    *,
+    like: str | Path | None = None,
 ) -> None:
     """Write *variables* (a dict, an open checkpoint, a session, a live model) to *path*.
 
     The format is the one the extension of *path* names; without a known one it is a TensorFlow
     bundle, and no `checkpoint` file is written beside it.  What stands at *path* is replaced
-    at once, or kept if anything fails; a file of another kind is not replaced.
+    at once, or kept if anything fails; a file of another kind is not replaced.  *like* is a
+    checkpoint whose structure is to be kept, for a format that cannot know it from names.
     """
     check_destination(path, format)
-    save_source(as_variables(variables), path, format=format)
+    save_source(as_variables(variables), path, format=format, like=like)
 
 
 def as_variables(variables: Any) -> Source:

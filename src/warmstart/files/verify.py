@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ..errors import CheckpointError, CorruptCheckpoint, full_text, number_of
 from ..formats import locate, open_source
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
+from .options import Reading
 from .statistics import Statistics, statistics
 from .views import Progress, counted
 
@@ -65,15 +66,18 @@ class Verification:
         )
 
 
-def verify(path: str | Path, *, progress: Progress | None = None) -> Verification:
+def verify(
+    path: str | Path, *, progress: Progress | None = None, **options: Unpack[Reading]
+) -> Verification:
     """Return whether the checkpoint at *path* is sound, having read all of it.
 
-    What cannot be found, or is of no known format, raises as `open` does.
+    *options* are those of `open`.  What cannot be found, or is of no known format, raises as `open`
+    does.
     """
     format, found = locate(path)
     checked = CHECKED.get(format, f"what the format {format!r} checks when it reads")
     try:
-        source = open_source(path)
+        source = open_source(path, **options)
     except CorruptCheckpoint as error:
         fault = Finding("", full_text(error))
         return Verification(str(found), format, checked, 0, 0, (fault,), ())

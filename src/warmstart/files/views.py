@@ -22,10 +22,13 @@ Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def opened(tensors: Input, *, verify: bool = True) -> Iterator[Source]:
-    """Yield a source of *tensors*, closed at the end only if it was opened here."""
+def opened(tensors: Input, *, verify: bool = True, **options: Any) -> Iterator[Source]:
+    """Yield a source of *tensors*, closed at the end only if it was opened here.
+
+    *options* are those of `open`; they mean nothing for what is open already.
+    """
     if isinstance(tensors, str | Path):
-        with open_source(tensors, verify=verify) as source:
+        with open_source(tensors, verify=verify, **options) as source:
             yield Placed(source, f"while reading {tensors}")
     else:
         yield as_source(tensors)

@@ -8,7 +8,7 @@ name such a module:
     my-format = "my_package.my_format"
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -46,6 +46,9 @@ class Format(Protocol):
     SAVE_OPTIONS: frozenset[str]
     #: Optional: what reading all of a file with *verify* checks, as words after "checked".
     CHECKS: str
+    #: Optional: True where a checkpoint is a folder, which saving replaces as a whole; it is found
+    #: to be of the format when `locate` returns that folder itself.
+    FOLDER: bool
     #: Optional: the C library that the bytes of a file go through, if it is not this library's code
     #: that reads them; with *untrusted* such a file is read in a child process (see `child`).
     C_LIBRARY: str
@@ -203,14 +206,25 @@ def taken_options(name: str, known: Collection[str], options: Mapping[str, Any])
 
     What is never mapped need not be told so.
     """
+    refuse_unknown(options)
     asked = {k: value for k, value in options.items() if value != OPTIONS[k][0]}
-    foreign = sorted(asked.keys() - known - {"mmap"})
+    foreign = asked.keys() - known - {"mmap"}
     if foreign:
-        meant = "; ".join(f"{option} is {OPTIONS[option][1]}" for option in foreign)
-        raise UnsupportedCheckpoint(
-            f"{name} takes no option {' and no option '.join(map(repr, foreign))}: {meant}"
-        )
+        raise UnsupportedCheckpoint(f"{name} takes no option {option_words(foreign)}")
     return {option: asked[option] for option in asked.keys() & known}
+
+
+def refuse_unknown(options: Iterable[str]) -> None:
+    """Raise TypeError for *options* that no format has heard of."""
+    if unknown := sorted(set(options).difference(OPTIONS)):
+        known = ", ".join([*OPTIONS, "untrusted"])
+        raise TypeError(f"no option is called {', '.join(unknown)}; the options: {known}")
+
+
+def option_words(options: Collection[str]) -> str:
+    """Return *options* with what each asks for."""
+    names = " and no option ".join(map(repr, sorted(options)))
+    return f"{names}: {'; '.join(f'{name} is {OPTIONS[name][1]}' for name in sorted(options))}"
 
 
 def format_to_save(path: str | Path, format: str | None = None) -> str:
