@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import cast
 
 from ..binary.mapped import map_file
-from ..binary.wire import as_bytes, fields
-from ..errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
+from ..binary.wire import messages, text, texts
+from ..errors import UnsupportedCheckpoint, noting
 from ..names import parent, without_output
 from ..restore.slots import is_counter, is_slot, slot_name
 
@@ -152,22 +152,3 @@ def parse_variable(data: bytes) -> tuple[str, str]:
     operation = without_output(text(data, 1))
     full_names = [text(info, 1) for info in messages(data, 4)]
     return operation, "".join(full_names) or operation
-
-
-def messages(data: bytes, number: int) -> Iterator[bytes]:
-    """Yield the values of a repeated field of a message."""
-    return (as_bytes(v, f"field {number}") for n, v in fields(data) if n == number)
-
-
-def texts(data: bytes, number: int) -> list[str]:
-    """Return the values of a repeated field of text."""
-    raw = list(messages(data, number))
-    try:
-        return [str(value, "utf-8") for value in raw]
-    except UnicodeDecodeError as error:
-        raise CorruptCheckpoint(f"field {number} of a message is not UTF-8 text") from error
-
-
-def text(data: bytes, number: int) -> str:
-    """Return a field of text, "" if it is not set."""
-    return (texts(data, number) or [""])[-1]
