@@ -13,6 +13,7 @@ from warmstart.binary import checksum
 from warmstart.binary.checksum import (
     combine,
     crc32,
+    crc32_of,
     crc32c,
     crc32c_of,
     find_crc32,
@@ -43,6 +44,7 @@ def test_parts_in_threads_give_the_same(nbytes: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(checksum, "threads", lambda: 3)
     data = np.random.default_rng(0).integers(0, 256, nbytes, np.uint8)
     assert crc32c_of(data) == crc32c(data)
+    assert crc32_of(data) == zlib.crc32(data)
 
 
 def run(code: str) -> str:

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmstart.binary import zip as ours
-from warmstart.binary.zip import CENTRAL, END, LOCAL, ZipWriter, inflated, read_members
+from warmstart.binary.zip import (
+    CENTRAL,
+    END,
+    LOCAL,
+    ZipWriter,
+    inflated,
+    read_members,
+    runs_between,
+)
 from warmstart.errors import CheckpointError, CorruptCheckpoint, UnsupportedCheckpoint
 
 CONTENTS = {"a": b"1" * 100, "b/c": b"", "ü": bytes(range(256)), "../up": b"x"}
@@ -252,3 +260,58 @@ def read_or_refused(archive: bytes | bytearray) -> bool:
     except CheckpointError:
         return True
     return sum(map(len, found.values())) <= 1032 * len(archive)
+
+
+# --- every byte accounted for -----------------------------------------------------------------
+
+
+class Pipe(io.BytesIO):
+    """A file in which nobody can go back."""
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation
+
+
+def runs_of(archive: bytes) -> list[str]:
+    """Return the runs of bytes that nothing in the archive accounts for."""
+    file = memoryview(archive)
+    return list(runs_between(file, read_members(file)))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_every_byte_of_an_archive_is_accounted_for(method: int) -> None:
+    assert runs_of(by_python(CONTENTS, method)) == []
+    assert runs_of(by_us(CONTENTS)) == []
+
+
+def test_records_of_an_archive_written_in_a_stream_are_accounted_for() -> None:
+    stream = Pipe()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a", b"1" * 100)
+        with archive.open("b", "w", force_zip64=True) as member:
+            member.write(b"2" * 100)
+    assert stream.getvalue().count(b"PK\7\x08") == 2
+    assert runs_of(stream.getvalue()) == []
+
+
+def test_bytes_that_nothing_accounts_for_are_named() -> None:
+    archive = by_us({"a": b"1" * 100})
+    end = len(archive)
+    assert runs_of(shifted(archive, b"before", end)) == ["bytes 0 to 6, which begin b'before'"]
+    comment = archive[:-2] + (7).to_bytes(2, "little") + b"comment"
+    assert runs_of(comment) == [
+        f"bytes {end} to {end + 7}, which begin b'comment' (the comment of the archive)"
+    ]
+    directory = archive.index(b"PK\1\2")
+    moved = archive[:directory] + b"between" + archive[directory:]
+    moved = moved[:-6] + (directory + 7).to_bytes(4, "little") + moved[-2:]
+    assert runs_of(moved) == [f"bytes {directory} to {directory + 7}, which begin b'between'"]
+
+
+def shifted(archive: bytes, prefix: bytes, end: int) -> bytes:
+    """Return *archive*, of one member, moved back by *prefix*, as its records then say."""
+    directory = archive.index(b"PK\1\2")
+    entry = bytearray(archive[directory : end - END.size])
+    entry[42:46] = len(prefix).to_bytes(4, "little")
+    offset = (directory + len(prefix)).to_bytes(4, "little")
+    return prefix + archive[:directory] + entry + archive[end - END.size : -6] + offset + b"\0\0"

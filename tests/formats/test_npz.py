@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmstart import formats
+from warmstart.binary.window import PlainFile
 from warmstart.errors import (
     CannotHold,
     CheckpointError,
@@ -540,3 +541,40 @@ def test_values_that_are_not_what_was_announced(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=message):
         formats.save_source(Moving({"w": np.ones(2)}), tmp_path / "m.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+# --- plain reads, and every byte ----------------------------------------------------------------
+
+
+def test_a_header_is_read_plainly_without_the_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    original = PlainFile._fill
+
+    def fill(self: PlainFile, room: memoryview, begin: int) -> None:
+        read.append(len(room))
+        original(self, room, begin)
+
+    monkeypatch.setattr(PlainFile, "_fill", fill)
+    values = np.random.default_rng(0).standard_normal(1 << 20)
+    np.savez(tmp_path / "stored.npz", x=values)
+    np.savez_compressed(tmp_path / "deflated.npz", x=values)
+    for name in ("stored.npz", "deflated.npz"):
+        read.clear()
+        with formats.open_source(tmp_path / name, mmap=False) as source:
+            assert sum(read) < 800_000
+            assert source.read("x").tobytes() == values.tobytes()
+
+
+def test_bytes_between_members_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    np.savez(path, x=np.zeros(3))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"made by hand"
+    with formats.open_source(path) as source:
+        (run,) = source.unclaimed()
+    assert "which begin b'made by hand' (the comment of the archive)" in run
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    with formats.open_source(tmp_path / "x.npy") as source:
+        assert list(source.unclaimed()) == []

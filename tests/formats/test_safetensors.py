@@ -456,3 +456,21 @@ def test_an_index_beyond_the_limit(sharded: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "MAX_HEADER", 10)
     with pytest.raises(CorruptCheckpoint, match=r"the index has \d+ bytes; 10 are allowed"):
         load(sharded)
+
+
+def test_every_byte_is_accounted_for(tmp_path: Path) -> None:
+    path = save({"x": np.zeros(3)}, tmp_path / "m.safetensors")
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": path.name}}))
+    for found in (path, index):
+        with formats.open_source(found) as source:
+            assert list(source.unclaimed()) == []
+
+
+def test_shards_are_read_plainly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save({"x": np.arange(3.0)}, tmp_path / "m.safetensors")
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": path.name}}))
+    monkeypatch.setattr("warmstart.binary.window.map_file", lambda path: 1 / 0)
+    with formats.open_source(index, mmap=False) as source:
+        assert source.read("x").tolist() == [0, 1, 2]

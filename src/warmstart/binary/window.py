@@ -22,6 +22,8 @@ BLOCK = 1 << 18
 #: Slices from this size on are read by several threads.
 LARGE = 8 << 20
 THREADS = 4
+#: Bytes shown of a run that nothing accounts for.
+SHOWN = 16
 
 
 class PlainFile:
@@ -88,3 +90,13 @@ FileBytes = memoryview | PlainFile
 def file_bytes(path: Path, *, mmap: bool = True) -> FileBytes:
     """Return the bytes of *path*, mapped or to be read; see the module."""
     return memoryview(map_file(path)) if mmap else PlainFile(path)
+
+
+def run_text(file: FileBytes, begin: int, end: int) -> str:
+    """Return in words which bytes of *file* lie from *begin* to *end*.
+
+    >>> run_text(memoryview(b"0123456789"), 2, 5)
+    "bytes 2 to 5, which begin b'234'"
+    """
+    start = bytes(file[begin : min(end, begin + SHOWN)])
+    return f"bytes {begin} to {end}, which begin {start!r}"

@@ -11,13 +11,14 @@ Source: PKWARE APPNOTE.TXT 6.3.10.
 """
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from struct import Struct
 
 from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
 from .checksum import crc32
+from .window import FileBytes, run_text
 
 LOCAL = Struct("<4s5H3I2H")
 CENTRAL = Struct("<4s6H3I5H2I")
@@ -51,7 +52,7 @@ class Member:
     end: int
 
 
-def read_members(file: memoryview) -> list[Member]:
+def read_members(file: FileBytes) -> list[Member]:
     """Return the members in the order of their data, which are proved not to overlap."""
     offset, size, count = find_directory(file)
     members = [member_of(file, *entry) for entry in directory(file[offset : offset + size], count)]
@@ -66,18 +67,48 @@ def read_members(file: memoryview) -> list[Member]:
     return members
 
 
-def find_directory(file: memoryview) -> tuple[int, int, int]:
+def runs_between(file: FileBytes, members: Sequence[Member]) -> Iterator[str]:
+    """Yield in words the runs of bytes that belong to no member and no record of the archive."""
+    offset, _, _ = find_directory(file)
+    end = 0
+    for member in members:
+        if member.header > end:
+            yield run_text(file, end, member.header)
+        end = member.end + descriptor_size(file, member)
+    if offset > end:
+        yield run_text(file, end, offset)
+    comment = find_end(file) + END.size
+    if comment < len(file):
+        yield f"{run_text(file, comment, len(file))} (the comment of the archive)"
+
+
+def descriptor_size(file: FileBytes, member: Member) -> int:
+    """Return the bytes of the record after *member*, which archives written in a stream have.
+
+    It repeats the checksum and both sizes, in 4 or 8 bytes each, with or without a signature.
+    """
+    found = bytes(file[member.end : member.end + 24])
+    packed, crc = member.end - member.begin, member.crc.to_bytes(4, "little")
+    for start, width in ((b"PK\7\x08", 8), (b"PK\7\x08", 4), (b"", 8), (b"", 4)):
+        record = start + crc + (packed % 2 ** (8 * width)).to_bytes(width, "little")
+        if found.startswith(record):
+            return len(record) + width
+    return 0
+
+
+def find_directory(file: FileBytes) -> tuple[int, int, int]:
     """Return the offset of the central directory, its size and how many members it lists."""
     end = find_end(file)
-    _, disk, first_disk, here, count, size, offset, _ = END.unpack_from(file, end)
+    _, disk, first_disk, here, count, size, offset, _ = END.unpack(file[end : end + END.size])
     locator = end - LOCATOR.size
     if locator >= 0 and bytes(file[locator : locator + 4]) == b"PK\6\7":
-        _, _, end, _ = LOCATOR.unpack_from(file, locator)
+        _, _, end, _ = LOCATOR.unpack(file[locator : locator + LOCATOR.size])
         if end > locator - END64.size or bytes(file[end : end + 4]) != b"PK\6\6":
             raise CorruptCheckpoint(
                 f"the zip64 end record is not at byte {end}, as its locator says"
             )
-        _, length, _, _, disk, first_disk, here, count, size, offset = END64.unpack_from(file, end)
+        record = END64.unpack(file[end : end + END64.size])
+        _, length, _, _, disk, first_disk, here, count, size, offset = record
         if end + 12 + length != locator:
             raise CorruptCheckpoint(f"the zip64 end record has {length} bytes and does not fit")
     if disk or first_disk or here != count:
@@ -89,7 +120,7 @@ def find_directory(file: memoryview) -> tuple[int, int, int]:
     return offset, size, count
 
 
-def find_end(file: memoryview) -> int:
+def find_end(file: FileBytes) -> int:
     """Return the offset of the end record: the last whose comment ends where the file does."""
     start = max(len(file) - END.size - MAX_COMMENT, 0)
     tail = bytes(file[start:])
@@ -129,7 +160,7 @@ def directory(entries: memoryview, count: int) -> Iterator[tuple[tuple[int, ...]
         )
 
 
-def member_of(file: memoryview, fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> Member:
+def member_of(file: FileBytes, fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> Member:
     """Return the member of one directory entry, checked against its local header."""
     _, _, flags, method, _, _, crc = fields[:7]
     name = text_of(raw_name, flags)
@@ -143,7 +174,7 @@ def member_of(file: memoryview, fields: tuple[int, ...], raw_name: bytes, extra:
     begin = header + LOCAL.size
     if begin > len(file) or bytes(file[header : header + 4]) != b"PK\3\4":
         raise CorruptCheckpoint(f"member {name!r} has no local header at byte {header}")
-    *_, name_length, extra_length = LOCAL.unpack_from(file, header)
+    *_, name_length, extra_length = LOCAL.unpack(file[header:begin])
     if bytes(file[begin : begin + name_length]) != raw_name:
         raise CorruptCheckpoint(f"member {name!r} has another name in its local header")
     begin += name_length + extra_length

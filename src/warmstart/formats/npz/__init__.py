@@ -19,6 +19,11 @@ from .reading import NpySource, NpzSource
 from .writing import write_npz
 
 EXTENSIONS = (".npz", ".npy")
+OPTIONS = frozenset({"mmap"})
+CHECKS = (
+    "structure, the CRC-32 of every member of the zip (a lone .npy has no checksum), and that "
+    "every byte is accounted for"
+)
 
 
 def locate(path: Path) -> Path | None:
@@ -38,12 +43,12 @@ def looks_like(path: Path) -> bool:
     return start.startswith(b"PK\3\4") and name.endswith(b".npy")
 
 
-def open_source(path: Path, *, verify: bool) -> Source:
+def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:
     """Open an archive, or a single array; with *verify* each member's CRC-32 is checked."""
     with path.open("rb") as file:
         start = file.read(len(MAGIC))
     single = start == MAGIC or (path.suffix.lower() == ".npy" and not start.startswith(b"PK"))
-    return NpySource(path) if single else NpzSource(path, verify=verify)
+    return NpySource(path, mmap=mmap) if single else NpzSource(path, verify=verify, mmap=mmap)
 
 
 def save_source(source: Source, path: Path) -> None:

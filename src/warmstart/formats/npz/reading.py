@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...binary.checksum import crc32
-from ...binary.mapped import map_file
-from ...binary.zip import Member, inflated, read_members
+from ...binary.checksum import crc32_of
+from ...binary.window import FileBytes, file_bytes
+from ...binary.zip import Member, inflated, read_members, runs_between
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
 from ...source import Source, no_such_tensor
 from ...spec import ITEMSIZES, RUN_PREFIX, TensorSpec
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 NOTE = RUN_PREFIX + "state"
+
+#: Bytes that a header can take in a member, deflated however badly.
+MAX_PACKED_HEAD = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +37,26 @@ class Entry:
 class NpySource(Source):
     """The one array of an .npy file, mapped, under the name of the file; there is no checksum."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mmap: bool = True) -> None:
         self._place = f"while reading {path}"
-        file = memoryview(map_file(path))
+        file = file_bytes(path, mmap=mmap)
         with noting(self._place):
             npy = parse_npy(bytes(file[:MAX_HEAD]), len(file))
             self._specs = {path.stem: spec_of_npy(path.stem, npy, Notes())}
-        self._npy, self._values = npy, file[npy.begin :]
+        self._npy, self._file = npy, file
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
         return self._specs
 
+    def unclaimed(self) -> Iterator[str]:
+        return iter(())  # the values end where the file does, or it is refused
+
     def read(self, name: str) -> "np.ndarray":
         if name not in self._specs:
             raise no_such_tensor(name, self._specs)
         with noting(self._place):
-            return values(self._values, self._npy, self._specs[name])
+            return values(self._file[self._npy.begin :], self._npy, self._specs[name])
 
 
 class NpzSource(Source):
@@ -59,12 +65,13 @@ class NpzSource(Source):
     A stored member that NumPy wrote may lie unaligned; NumPy's flags say so, and it can be used.
     """
 
-    def __init__(self, path: Path, *, verify: bool) -> None:
+    def __init__(self, path: Path, *, verify: bool, mmap: bool = True) -> None:
         self._place = f"while reading {path}"
-        self._file = memoryview(map_file(path))
+        self._file = file_bytes(path, mmap=mmap)
         self._unchecked = set[str]()
         with noting(self._place):
-            members = by_name(read_members(self._file))
+            self._members = read_members(self._file)
+            members = by_name(self._members)
             headers = read_headers(self._file, members)
             self._notes = self._read_notes(headers, members)
             self._entries = entries(headers, members, self._notes)
@@ -94,6 +101,9 @@ class NpzSource(Source):
             self._unchecked.discard(name)
             return values(raw[entry.npy.begin :], entry.npy, entry.spec)
 
+    def unclaimed(self) -> Iterator[str]:
+        return runs_between(self._file, self._members)
+
     def _read_notes(self, headers: dict[str, Npy], members: dict[str, Member]) -> Notes:
         npy = headers.pop(NOTE, None)
         if npy is None:
@@ -116,7 +126,7 @@ def by_name(members: list[Member]) -> dict[str, Member]:
     return found
 
 
-def read_headers(file: memoryview, members: Mapping[str, Member]) -> dict[str, Npy]:
+def read_headers(file: FileBytes, members: Mapping[str, Member]) -> dict[str, Npy]:
     """Return the header of every member; those that cannot be read are refused together."""
     headers, faults = {}, dict[str, UnsupportedCheckpoint]()
     for name, member in members.items():
@@ -165,25 +175,25 @@ def spec_of_npy(name: str, npy: Npy, notes: Notes) -> TensorSpec:
     return TensorSpec(name, dtype, npy.shape, role)
 
 
-def first_bytes(file: memoryview, member: Member) -> bytes:
+def first_bytes(file: FileBytes, member: Member) -> bytes:
     """Return as much of *member* as its header can take."""
-    packed = file[member.begin : member.end]
+    start = file[member.begin : min(member.begin + MAX_PACKED_HEAD, member.end)]
     if not member.deflated:
-        return bytes(packed[:MAX_HEAD])
+        return bytes(start[:MAX_HEAD])
     head = b""
-    for piece in inflated(packed, member.size):
+    for piece in inflated(start, member.size):
         head += piece
         if len(head) >= MAX_HEAD:
             break
     return head[:MAX_HEAD]
 
 
-def member_bytes(file: memoryview, member: Member, *, verify: bool) -> memoryview:
+def member_bytes(file: FileBytes, member: Member, *, verify: bool) -> memoryview:
     """Return the bytes of *member*: a view of the file, or unpacked into new memory."""
     packed = file[member.begin : member.end]
     if member.deflated:
         packed = unpacked(inflated(packed, member.size), member.size)
-    if verify and crc32(packed) != member.crc:
+    if verify and crc32_of(packed) != member.crc:
         raise CorruptCheckpoint("its CRC-32 is not that of its bytes: they were changed")
     return packed
 

@@ -21,6 +21,11 @@ from .sharded import ShardedSource
 from .writing import save_source as save_source
 
 EXTENSIONS = (".safetensors",)
+OPTIONS = frozenset({"mmap"})
+CHECKS = (
+    "structure, and that every byte is accounted for; the format has no checksums, so changed "
+    "values go unnoticed"
+)
 INDEX = ".safetensors.index.json"
 
 
@@ -63,6 +68,7 @@ def looks_like(path: Path) -> bool:
         return file.read(1) in (b"}", b" ")
 
 
-def open_source(path: Path, *, verify: bool) -> Source:
+def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:
     """Open a file or an index; *verify* finds nothing to check, since there are no checksums."""
-    return ShardedSource(path) if path.name.lower().endswith(INDEX) else SafetensorsSource(path)
+    sharded = path.name.lower().endswith(INDEX)
+    return ShardedSource(path, mmap=mmap) if sharded else SafetensorsSource(path, mmap=mmap)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 
+from ...binary.window import FileBytes
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import RUN_PREFIX, TensorSpec, checked_nbytes
 from ..notes import Notes, checked, decode, parse_json
@@ -61,7 +62,7 @@ class Header:
     data: int  # the file offset where the data begin
 
 
-def read_header(file: memoryview) -> Header:
+def read_header(file: FileBytes) -> Header:
     """Return the header of the *file*, whose tensors are proved to cover its data exactly once."""
     if len(file) < 8:
         raise CorruptCheckpoint(f"the file has {len(file)} bytes; the length of a header takes 8")

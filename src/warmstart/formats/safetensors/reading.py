@@ -1,10 +1,10 @@
 """One safetensors file as a source."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...binary.mapped import map_file
+from ...binary.window import file_bytes
 from ...errors import noting
 from ...source import Source, no_such_tensor
 from ...spec import TensorSpec
@@ -22,9 +22,9 @@ class SafetensorsSource(Source):
     Only what a foreign writer left unaligned, or packed below a byte, is copied.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mmap: bool = True) -> None:
         self._place = f"while reading {path}"
-        self._file = memoryview(map_file(path))
+        self._file = file_bytes(path, mmap=mmap)
         with noting(self._place):
             header = read_header(self._file)
         self._entries = header.entries
@@ -51,12 +51,16 @@ class SafetensorsSource(Source):
         with noting(self._place):
             return self._array(entry)
 
+    def unclaimed(self) -> Iterator[str]:
+        return iter(())  # the header proves that the tensors tile the data, or is refused
+
     def _array(self, entry: Entry) -> "np.ndarray":
         import numpy as np
 
-        spec, begin = entry.spec, self._data + entry.begin
+        spec = entry.spec
+        raw = self._file[self._data + entry.begin : self._data + entry.end]
         if entry.bits < 8:
-            packed = array_over(self._file, np.dtype("u1"), (entry.end - entry.begin,), begin)
+            packed = array_over(raw, np.dtype("u1"), (len(raw),))
             return array_over(unpack(packed, entry.bits).data, spec.numpy_dtype, spec.shape)
-        array = array_over(self._file, spec.numpy_dtype.newbyteorder("<"), spec.shape, begin)
+        array = array_over(raw, spec.numpy_dtype.newbyteorder("<"), spec.shape)
         return settled(array if array.flags.aligned else array.copy())

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 class ShardedSource(Source):
     """Every tensor of the shards; where metadata differ, the index wins, then the earlier shard."""
 
-    def __init__(self, index: Path) -> None:
+    def __init__(self, index: Path, *, mmap: bool = True) -> None:
         with noting(f"while reading {index}"):
             weight_map, metadata = read_index(index)
             files = sorted(set(weight_map.values()))
             refuse_missing(index.parent, files)
-            shards = {file: SafetensorsSource(index.parent / file) for file in files}
+            shards = {file: SafetensorsSource(index.parent / file, mmap=mmap) for file in files}
             refuse_disagreement(weight_map, shards)
         self._shards = {n: shard for shard in shards.values() for n in shard.specs}
         self._aliases = {a: n for shard in shards.values() for a, n in shard.aliases.items()}
@@ -47,6 +47,9 @@ class ShardedSource(Source):
 
     def read_order(self) -> Iterator[str]:
         yield from self._specs  # shard after shard, each in the order of its data
+
+    def unclaimed(self) -> Iterator[str]:
+        return iter(())  # as of each shard alone
 
     def read(self, name: str) -> "np.ndarray":
         shard = self._shards.get(self._aliases.get(name, name))
