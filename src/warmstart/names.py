@@ -75,6 +75,15 @@ def last(name: str, separator: str = "/") -> str:
     return name.rpartition(separator)[2]
 
 
+def first(name: str, separator: str = "/") -> str:
+    """Return the outermost scope of a name, itself for a top-level one.
+
+    >>> first("Adam/m/fc/kernel"), first("w")
+    ('Adam', 'w')
+    """
+    return name.partition(separator)[0]
+
+
 def matcher(pattern: Pattern) -> Callable[[str], bool]:
     """Return the test that *pattern* stands for.
 

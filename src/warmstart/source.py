@@ -59,6 +59,14 @@ class Source(ABC):
         """Other names of tied tensors: alias -> the name in `specs`.  `read` takes either."""
         return {}
 
+    @property
+    def stored(self) -> Mapping[str, str]:
+        """How tensors lie in the file where dtype and shape do not tell, in the format's own words.
+
+        A quantised tensor is read as bytes, and its listing says "Q4_K (4096, 4096)" beside them.
+        """
+        return {}
+
     def check(self, names: Iterable[str]) -> None:  # noqa: B027  (most find out when they open)
         """Raise CorruptCheckpoint for those of *names* that cannot be where the file says.
 
@@ -71,6 +79,10 @@ class Source(ABC):
         None where the format leaves room that says nothing, so that it would not be a fault.
         """
         return None
+
+    def faults(self) -> Iterable[str]:
+        """Return what is wrong with the file beside its tensors, each of which can be read."""
+        return ()
 
     def reading(self) -> AbstractContextManager[None]:
         """Return a block in which many tensors are read and none is changed.
@@ -193,6 +205,11 @@ class View(Source):
     @property
     def aliases(self) -> Mapping[str, str]:
         return self._aliases
+
+    @property
+    def stored(self) -> Mapping[str, str]:
+        found = self._source.stored
+        return {new: found[old] for new, old in self._origin.items() if old in found}
 
     def read(self, name: str) -> "np.ndarray":
         return self._source.read(self._old(name))

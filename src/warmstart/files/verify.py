@@ -106,6 +106,7 @@ def findings(source: Source) -> tuple[list[Finding], list[Finding]]:
             source.check(specs)
         except CheckpointError as error:
             faults.append(Finding("", full_text(error)))
+    faults += [Finding("", text) for text in source.faults()]
     return faults, notes
 
 

@@ -95,6 +95,9 @@ class Wrapper(Source):
     def check(self, names: Iterable[str]) -> None:
         self._source.check(names)
 
+    def faults(self) -> Iterable[str]:
+        return self._source.faults()
+
     def reading(self) -> AbstractContextManager[None]:
         return self._source.reading()
 

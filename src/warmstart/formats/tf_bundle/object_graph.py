@@ -1,0 +1,140 @@
+"""The graph of objects that `tf.train.Checkpoint` stores beside the variables it finds in them.
+
+    TrackableObjectGraph  1 node ...                      the first is the root
+    node                  1 child {1 node | 2 name}
+                          2 attribute {1 name | 2 the variable's own name | 3 key in the checkpoint}
+                          3 slot {1 node of the variable | 2 slot name | 3 node of the slot}
+
+    key   names of children from the root / .ATTRIBUTES/VARIABLE_VALUE
+          path of a variable / .OPTIMIZER_SLOT / path of the optimizer / slot name / .ATTRIBUTES/...
+
+A node is a number, its place in the list.  Nodes may be reached by several ways, and in circles.
+Source: TensorFlow 2.21, core/protobuf/trackable_object_graph.proto, python/trackable/constants.py.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from ...binary.wire import as_bytes, as_number, as_text, fields, messages, text
+from ...errors import CorruptCheckpoint
+from ...names import without_output
+
+#: The scalar string tensor that holds the graph.
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+VARIABLE_VALUE = "VARIABLE_VALUE"
+SUFFIX = "/.ATTRIBUTES/" + VARIABLE_VALUE
+
+#: How optimizers call their count of steps: Keras 3, Keras 2 of old.
+COUNTS = ("_iterations", "iter", "iterations")
+#: What else shows that an object with such a count is an optimizer.
+SIGNS = ("_learning_rate", "learning_rate", "_variables", "decay")
+
+
+class Attribute(NamedTuple):
+    """A value of an object: its name there, the variable's own name, its key in the checkpoint."""
+
+    name: str
+    own_name: str
+    key: str
+
+
+class Slot(NamedTuple):
+    """A variable's slot as its optimizer has it: both are nodes."""
+
+    variable: int
+    name: str
+    node: int
+
+
+class Node(NamedTuple):
+    """An object: its parts by name, its values, and its slots if it is an optimizer."""
+
+    children: Mapping[str, int]
+    attributes: tuple[Attribute, ...]
+    slots: tuple[Slot, ...]
+
+    @property
+    def variable(self) -> Attribute | None:
+        """What the object stores as a variable, None if it is none."""
+        return next((a for a in self.attributes if a.name == VARIABLE_VALUE), None)
+
+    @property
+    def is_optimizer(self) -> bool:
+        """Whether the object is an optimizer: it has slots, or Keras' count of steps and more."""
+        counts = any(name in self.children for name in COUNTS)
+        return bool(self.slots) or (counts and any(name in self.children for name in SIGNS))
+
+
+class ObjectGraph:
+    """The objects of a checkpoint; each is parsed when it is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self._nodes = list(messages(data, 1))
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __getitem__(self, number: int) -> Node:
+        return self._checked(number, parse_node(self._nodes[number]))
+
+    def __iter__(self) -> Iterator[Node]:
+        return map(self.__getitem__, range(len(self)))
+
+    def _checked(self, number: int, node: Node) -> Node:
+        """Return *node* if all that it refers to is there."""
+        of_slots = (n for slot in node.slots for n in (slot.variable, slot.node))
+        last = max((*node.children.values(), *of_slots), default=0)
+        if last >= len(self):
+            raise CorruptCheckpoint(
+                f"object {number} refers to object {last}, but there are {len(self)}"
+            )
+        return node
+
+    @cached_property
+    def ways(self) -> Mapping[int, tuple[int, str]]:
+        """The last step of the shortest way from the root to each object: whence, by which name.
+
+        The root and what no way leads to are not there.  (A step, not a path: paths of objects deep
+        in one another would take far more memory than the file that names them.)
+        """
+        found: dict[int, tuple[int, str]] = {}
+        queue = [0] if self._nodes else []
+        for number in queue:  # grows while it is walked: breadth first
+            for name, child in self[number].children.items():
+                if child and child not in found:
+                    found[child] = number, name
+                    queue.append(child)
+        return found
+
+
+def parse_node(data: bytes) -> Node:
+    """Return the object in *data*; of children with one name the last counts, as in TensorFlow."""
+    children: dict[str, int] = {}
+    attributes: list[Attribute] = []
+    slots: list[Slot] = []
+    for number, value in fields(data):
+        if number == 1:
+            child, name, _ = parse_reference(as_bytes(value, "a child"))
+            children[name] = child
+        elif number == 2:
+            message = as_bytes(value, "an attribute")
+            own_name = without_output(text(message, 2))
+            attributes.append(Attribute(text(message, 1), own_name, text(message, 3)))
+        elif number == 3:
+            slots.append(Slot(*parse_reference(as_bytes(value, "a slot"))))
+    return Node(children, tuple(attributes), tuple(slots))
+
+
+def parse_reference(data: bytes) -> tuple[int, str, int]:
+    """Return the fields of a child or a slot: a number, a name and another number."""
+    first, name, third = 0, "", 0
+    for number, value in fields(data):
+        if number == 1:
+            first = as_number(value, "the number of an object")
+        elif number == 2:
+            name = as_text(value, number)
+        elif number == 3:
+            third = as_number(value, "the number of an object")
+    return first, name, third

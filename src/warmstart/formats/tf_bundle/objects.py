@@ -1,0 +1,212 @@
+"""What the graph of objects tells of a checkpoint's tensors: other names for them, and roles.
+
+    model/d1/kernel/.ATTRIBUTES/VARIABLE_VALUE      the key, always the tensor's name
+    conv/kernel                                     the variable's own name, as TensorFlow 1 has it
+    model/d1/kernel                                 where the own name will not do: the path
+    conv/kernel/m                                   a slot, after its variable
+
+An own name that several variables share, or that is a key itself, is nobody's: it would be chance
+which of them it means.  (Keras 3 exports each variable twice, with the same bytes: there it is the
+first one's.)  Optimizer state has the role "slot", counters and settings of an optimizer, metrics
+and the count of saves "run"; of the others the graph does not say whether they are trained.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ...names import first, inside, joined, last
+from .object_graph import OBJECT_GRAPH, SUFFIX, Node, ObjectGraph
+
+SAVE_COUNTER = "save_counter"
+
+#: Lists of Keras' optimizers: of all their variables, and of those that they train.
+STATE, TRAINED = "_variables", "_trainable_variables"
+
+#: Where Keras 2 keeps the running values of metrics in a SavedModel.
+METRICS = "keras_api/metrics/"
+
+#: Where Keras 3 keeps its second copy of each variable in a SavedModel.
+COPIES = "_all_variables"
+
+#: Variables of TensorFlow 1's optimizers that the updates read, as slots are.
+POWERS = ("beta1_power", "beta2_power")
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """What is known of a checkpoint's tensors from its graph of objects, by key."""
+
+    roles: Mapping[str, str] = field(default_factory=dict)
+    #: Other name -> key.
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    #: Own name -> the keys of all variables that have it, where they are several.
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: What is wrong with the graph; then nothing in it is believed.
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A tensor of an optimizer: the slot of which variable, if that is known, and called what."""
+
+    key: str
+    variable: str | None = None  # its key
+    slot: str = ""
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The variables of a graph that the checkpoint has."""
+
+    keys: Mapping[int, str]  # by node
+    own_names: Mapping[str, str]  # by key; some are empty
+
+    @cached_property
+    def claims(self) -> Mapping[str, list[str]]:
+        """The keys of all variables that have an own name, by that name."""
+        found: dict[str, list[str]] = {}
+        for key, own_name in self.own_names.items():
+            if own_name:
+                found.setdefault(own_name, []).append(key)
+        return found
+
+    def under(self, node: Node) -> dict[str, str]:
+        """Return the key of each part of *node* that is a variable, by the part's name."""
+        return {n: self.keys[child] for n, child in node.children.items() if child in self.keys}
+
+
+def objects_of(
+    data: bytes, names: Collection[str], alike: Callable[[Collection[str]], bool]
+) -> Objects:
+    """Return what the graph in *data* tells of the tensors called *names*.
+
+    *alike* returns whether several of them have the same bytes.
+    """
+    graph = ObjectGraph(data)
+    variables, optimizers = found_in(graph, names)
+    states = {s.key: s for node in optimizers for s in states_of(node, graph, variables)}
+    run = run_state(graph, optimizers, variables)
+    shared = {
+        own_name: tuple(keys)
+        for own_name, keys in variables.claims.items()
+        if len(keys) > 1 and own_name not in names and not are_copies(keys, alike)
+    }
+    clear = {k[0]: n for n, k in variables.claims.items() if n not in shared and n not in names}
+    return Objects(
+        roles=dict.fromkeys(run, "run") | dict.fromkeys(states, "slot") | {OBJECT_GRAPH: "run"},
+        aliases=aliases_of(variables, states, clear, names),
+        shared=shared,
+    )
+
+
+def broken(reason: str) -> Objects:
+    """Return what is known where the graph cannot be used, and warn of it."""
+    import logging  # 3 ms, which a listing does without
+
+    fault = f"the graph of objects cannot be used, so variables have only their keys: {reason}"
+    logging.getLogger("warmstart").warning("%s", fault)
+    return Objects(fault=fault)
+
+
+def found_in(graph: ObjectGraph, names: Collection[str]) -> tuple[Variables, list[Node]]:
+    """Return those variables of *graph* that are among *names*, and every optimizer."""
+    keys: dict[int, str] = {}
+    own_names: dict[str, str] = {}
+    optimizers: list[Node] = []
+    for number, node in enumerate(graph):
+        variable = node.variable
+        if variable is not None and variable.key in names:
+            keys[number] = variable.key
+            own_names.setdefault(variable.key, variable.own_name)
+        if node.is_optimizer:
+            optimizers.append(node)
+    return Variables(keys, own_names), optimizers
+
+
+def states_of(optimizer: Node, graph: ObjectGraph, variables: Variables) -> Iterator[State]:
+    """Yield every tensor of *optimizer* that its updates change besides what they train."""
+    keys = variables.keys
+    for slot in optimizer.slots:
+        if slot.node in keys:
+            yield State(keys[slot.node], keys.get(slot.variable), slot.name)
+    own = variables.under(optimizer)
+    yield from (State(own[name]) for name in POWERS if name in own)
+    if STATE in optimizer.children:
+        lists = {n: variables.under(graph[child]) for n, child in optimizer.children.items()}
+        trained = lists.pop(TRAINED, {})
+        state = set(lists.pop(STATE).values()).difference(own.values(), trained.values())
+        paired = {
+            key: State(key, trained[place], slot_name(variables.own_names, key, trained[place], n))
+            for n, keys_in_list in lists.items()
+            for place, key in keys_in_list.items()
+            if key in state and place in trained
+        }
+        yield from (paired.get(key) or named_state(key, variables) for key in sorted(state))
+
+
+def slot_name(own_names: Mapping[str, str], key: str, variable: str, list_name: str) -> str:
+    """Return what Keras 3 calls the slot *key* of *variable*: "momentum".
+
+    Its own name is that of the optimizer, then of the variable with "_" for "/", then of the slot;
+    failing that, it is called as the list it is in, "_momentums".
+    """
+    start = own_names[variable].replace("/", "_") + "_"
+    own_name = last(own_names[key])
+    return own_name.removeprefix(start) if own_name.startswith(start) else list_name.strip("_")
+
+
+def named_state(key: str, variables: Variables) -> State:
+    """Return the tensor *key* of an optimizer of Keras 2, which names it Adam/m/VARIABLE."""
+    below = inside(variables.own_names[key], first(variables.own_names[key])) or ""
+    slot = first(below)
+    owners = variables.claims.get(inside(below, slot) or "", ())
+    return State(key, owners[0], slot) if len(owners) == 1 else State(key)
+
+
+def run_state(graph: ObjectGraph, optimizers: list[Node], variables: Variables) -> set[str]:
+    """Return the keys of counters and settings: of optimizers, of the checkpoint, of metrics."""
+    of_root = variables.under(graph[0]) if len(graph) else {}
+    settings = {key for node in optimizers for key in variables.under(node).values()}
+    saves = {key for name, key in of_root.items() if name == SAVE_COUNTER}
+    return settings | saves | {key for key in variables.own_names if METRICS in key}
+
+
+def are_copies(keys: Sequence[str], alike: Callable[[Collection[str]], bool]) -> bool:
+    """Return whether *keys* are of one variable and its copies; the first one is the variable's."""
+    copies = [inside(key, COPIES) is not None for key in keys]
+    return copies == [False] + [True] * (len(keys) - 1) and alike(keys)
+
+
+def aliases_of(
+    variables: Variables,
+    states: Mapping[str, State],
+    clear: Mapping[str, str],
+    names: Collection[str],
+) -> dict[str, str]:
+    """Return one other name for each variable, as far as there is one that is only its own.
+
+    *clear* is key -> own name where that means one variable.
+    """
+    wanted = {key: clear[key] for key in variables.own_names if key in clear}
+    for state in states.values():
+        if state.variable is not None:
+            owner = clear.get(state.variable) or path_of(state.variable)
+            own_name = clear.get(state.key, "")
+            follows = inside(own_name, owner) is not None  # TensorFlow 1 does it so: w/Momentum
+            wanted[state.key] = own_name if follows else joined(owner, state.slot)
+    counts = Counter(wanted.values())
+    found = {n: key for key, n in wanted.items() if counts[n] == 1 and n not in names}
+    named = set(found.values())
+    paths = {path_of(key): key for key in variables.own_names if key not in named}
+    return {p: key for p, key in paths.items() if p not in names and p not in found} | found
+
+
+def path_of(key: str) -> str:
+    """Return the path of the variable stored under *key*.
+
+    >>> path_of("model/w/.ATTRIBUTES/VARIABLE_VALUE")
+    'model/w'
+    """
+    return key.removesuffix(SUFFIX)
