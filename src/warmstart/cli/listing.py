@@ -17,6 +17,7 @@ from .opening import opening_options
 from .output import columns, json_option, print_json, print_lines, size_text
 
 HEADER = ("NAME", "DTYPE", "SHAPE", "ROLE", "SIZE")
+OTHERS = "ALSO CALLED"  # a last column, where tensors have other names
 
 #: The orders of --sort.
 SORTS: Mapping[str, Callable[[TensorSpec], Any]] = {
@@ -49,8 +50,9 @@ def command(
     format, found = locate(path)
     with noting(f"while reading {found}"), open_as(format, found, **reading) as s:
         by_name = dict(s.specs.items())  # one pass: a lazy mapping finds single names slowly
-        names = matching(by_name, patterns, run_state=run_state)
-        specs = sorted((by_name[name] for name in names), key=SORTS[sort])
+        names = matching([*by_name, *s.aliases], patterns, run_state=run_state)
+        tensors = dict.fromkeys(s.aliases.get(name, name) for name in names)
+        specs = sorted((by_name[name] for name in tensors), key=SORTS[sort])
         if as_json:
             print_json(as_dict(s, specs, found, format, run_state))
             return
@@ -65,29 +67,39 @@ def command(
 def listing(
     source: Source, specs: list[TensorSpec], patterns: tuple[str, ...], metadata: bool
 ) -> Iterator[str]:
-    """Yield the lines of the listing: tensors, other names of tied ones, metadata, totals."""
-    shown = {spec.name for spec in specs}
-    yield from table(specs, size_text if sys.stdout.isatty() else str)
-    for alias, name in sorted(source.aliases.items()):
-        if name in shown:
-            yield f"{alias} = {name}"
+    """Yield the lines of the listing: tensors with their other names, metadata, totals."""
+    yield from table(specs, size_text if sys.stdout.isatty() else str, others(source, specs))
     if metadata:
         yield from (f"metadata {key}: {value}" for key, value in sorted(source.metadata.items()))
     yield ""
     yield from totals_lines(specs)
 
 
-def table(specs: list[TensorSpec], text: Callable[[int], str]) -> Iterator[str]:
-    """Yield a line of columns for each of *specs*, under a heading.
+def others(source: Source, specs: Iterable[TensorSpec]) -> dict[str, str]:
+    """Return the other names of each of *specs* that has any, as one text."""
+    names: dict[str, list[str]] = {}
+    for alias, name in sorted(source.aliases.items()):
+        names.setdefault(name, []).append(alias)
+    return {s.name: ", ".join(names[s.name]) for s in specs if s.name in names} if names else {}
 
-    What a line says beside the name is put in words once for all tensors that are alike.
+
+def table(
+    specs: list[TensorSpec], text: Callable[[int], str], others: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield a line of columns for each of *specs*, under a heading; *others* are its other names.
+
+    What a line says beside the names is put in words once for all tensors that are alike.
     """
+    end = ("",) if others else ()  # a last column is not padded
     alike = {spec[1:]: spec for spec in specs}
-    heading, *tails = columns([HEADER[1:], *(described(spec, text) for spec in alike.values())])
+    rows = ((*described(spec, text), *end) for spec in alike.values())
+    heading, *tails = columns([(*HEADER[1:], *end), *rows])
     tail_of = dict(zip(alike, tails, strict=True))
     width = max(map(len, [HEADER[0], *(spec.name for spec in specs)]))
-    yield f"{HEADER[0]:{width}}  {heading}"
-    yield from [f"{spec[0]:{width}}  {tail_of[spec[1:]]}" for spec in specs]
+    yield f"{HEADER[0]:{width}}  {heading}{OTHERS if others else ''}"
+    lines = [f"{spec[0]:{width}}  {tail_of[spec[1:]]}" for spec in specs]
+    named = zip(lines, (others.get(spec.name, "") for spec in specs), strict=True)
+    yield from [(line + other).rstrip(" ") for line, other in named] if others else lines
 
 
 def described(spec: TensorSpec, text: Callable[[int], str]) -> tuple[str, ...]:

@@ -4,6 +4,11 @@ PREFIX.index                       what there is, and the one file whose rename 
 PREFIX.data-00000-of-00002         shard 0 of 2
 PREFIX.data-00001-of-00002         shard 1 of 2
 FOLDER/checkpoint                  which PREFIX of the folder is the latest
+
+A SavedModel is a folder of its own, with a bundle of a fixed name inside, if it has variables:
+
+FOLDER/saved_model.pb              graphs and signatures (or saved_model.pbtxt)
+FOLDER/variables/variables.index   PREFIX is FOLDER/variables/variables
 """
 
 import os
@@ -16,6 +21,9 @@ from ...errors import CheckpointError, CheckpointNotFound, UnsupportedCheckpoint
 from .state import FILE_NAME, MAX_BYTES, is_state, parse_state
 
 INDEX = ".index"
+
+#: The file that makes a folder a SavedModel, binary or as text.
+SAVED_MODELS = ("saved_model.pb", "saved_model.pbtxt")
 DATA = re.compile(r"(?P<prefix>.+)\.data-(?P<shard>\d{5,})-of-(?P<shards>\d{5,})", re.DOTALL)
 
 
@@ -59,6 +67,9 @@ def names_in(folder: Path) -> list[str]:
 
 def locate(path: Path) -> Path | None:
     """Return the prefix of the bundle that *path* means, or None when it means none."""
+    saved_model = saved_model_of(path)
+    if saved_model is not None:
+        return variables_of(saved_model)
     if path.is_dir() and not has_index(path):
         return latest(path)
     if is_pointer(path):
@@ -76,6 +87,27 @@ def locate(path: Path) -> Path | None:
             "with tf.compat.v1.train.Saver(write_version=2)"
         )
     return None
+
+
+def saved_model_of(path: Path) -> Path | None:
+    """Return the file of the SavedModel that *path*, that file or its folder, means, or None."""
+    candidates = [path] if path.name in SAVED_MODELS else [path / name for name in SAVED_MODELS]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def variables_of(saved_model: Path) -> Path:
+    """Return the prefix of the bundle that goes with the file *saved_model*."""
+    prefix = saved_model.parent / "variables" / "variables"
+    data = data_files(prefix)
+    if has_index(prefix):
+        check_has_data(prefix, data)
+        return prefix
+    if data:
+        raise without_index(prefix, data)
+    raise CheckpointNotFound(
+        f"{saved_model.parent} is a SavedModel without variables: there is no {index_of(prefix)}. "
+        "What its graphs hold and take is shown by ls --graph"
+    )
 
 
 def has_index(prefix: Path) -> bool:
