@@ -8,7 +8,8 @@ What this library adds lies in the bundle itself, as a string tensor `_RUN/state
 roles, aliases and metadata (see `notes`).  TensorFlow sees one more tensor there.
 
 The modules, each with its own layout: `paths` and `state` find a bundle; `index` (on `protos`) says
-what is in it; `reader` (on `shards`, `strings`, `slices`) gives its arrays; `writer` makes one.
+what is in it; `reader` gives its arrays, through `values` (on `shards`, `strings`, `slices`) one by
+one and through `bulk` all at once; `writer` makes one.
 """
 
 from pathlib import Path
@@ -22,13 +23,18 @@ from .state import read_state as read_state
 from .state import write_state as write_state
 
 EXTENSIONS = (".index",)
+OPTIONS = frozenset({"mmap"})
+CHECKS = (
+    "structure, the CRC-32C of the index and of every tensor, and that every byte is accounted for "
+    "(up to 63 zeros between tensors align them)"
+)
 
 
-def open_source(path: Path, *, verify: bool) -> Source:
+def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:
     """Open the bundle of the prefix *path*; see `Format.open_source`."""
     from .reader import BundleSource
 
-    return BundleSource(path, verify=verify)
+    return BundleSource(path, verify=verify, mmap=mmap)
 
 
 def save_source(source: Source, path: Path) -> None:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ...binary.checksum import crc32c, masked
-from ...binary.mapped import Mapped
 from ...binary.wire import read_varint
 from ...spec import checked_nbytes, numpy_dtype
 from .protos import Heads, head_end
@@ -45,7 +44,7 @@ def read_alike(
     arrays: list[np.ndarray | None] = [None] * len(messages)
     for rows, matrix in alike(messages):
         for group in decoded(rows, matrix, heads):
-            mapped = shards.mapped.get(group.shard)
+            mapped = shards.populated(group.shard)
             if mapped is not None and is_plain(group.dtype, group.shape):
                 for row, array in zip(*read_group(group, mapped, verify=verify), strict=True):
                     arrays[row] = array
@@ -131,7 +130,9 @@ def number_in(matrix: np.ndarray) -> np.ndarray:
     return (matrix & 0x7F).astype(np.int64) @ powers
 
 
-def read_group(group: Alike, mapped: Mapped, *, verify: bool) -> tuple[list[int], list[np.ndarray]]:
+def read_group(
+    group: Alike, mapped: memoryview, *, verify: bool
+) -> tuple[list[int], list[np.ndarray]]:
     """Return the rows of *group* that can be read together, and their arrays."""
     dtype, size = numpy_dtype(group.dtype), checked_nbytes(group.dtype, group.shape)
     fits = group.offset + size <= len(mapped)
@@ -155,8 +156,7 @@ def locked(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def masked_crcs(mapped: Mapped, offsets: np.ndarray, size: int) -> np.ndarray:
+def masked_crcs(mapped: memoryview, offsets: np.ndarray, size: int) -> np.ndarray:
     """Return the masked checksum of *size* bytes from each offset."""
-    view = memoryview(mapped)
-    crc = np.array([crc32c(view[at : at + size]) for at in offsets.tolist()], np.uint32)
+    crc = np.array([crc32c(mapped[at : at + size]) for at in offsets.tolist()], np.uint32)
     return masked(crc)

@@ -7,8 +7,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, ValuesView
 from functools import cached_property
 
-from ...binary.mapped import Mapped
 from ...binary.table import Table
+from ...binary.window import FileBytes
+from ...binary.wire import as_number, fields
 from ...errors import CheckpointError, CorruptCheckpoint
 from ...spec import RUN_PREFIX, TensorSpec
 from ..notes import Notes
@@ -21,7 +22,7 @@ NOTE = RUN_PREFIX + "state"
 class Index:
     """What an index file says."""
 
-    def __init__(self, data: Mapped, *, verify: bool) -> None:
+    def __init__(self, data: FileBytes, *, verify: bool) -> None:
         self._table = Table(data, verify=verify)
         self.known_heads = Heads()
         self._warned = False
@@ -68,6 +69,23 @@ class Index:
             kept = [(n, m) for n, m in zip(names, messages, strict=True) if n not in out]
             names, messages = [n for n, _ in kept], [m for _, m in kept]
         return names, messages
+
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """Yield data file, offset and size of all that is stored: pieces, and no arrays, too."""
+        for keys, values in self._table.blocks():
+            for key, message in zip(keys, values, strict=True):
+                numbers = dict(fields(message))
+                if key and 7 not in numbers:  # a tensor in pieces has no place itself
+                    shard, offset, size = (numbers.get(n, 0) for n in (3, 4, 5))
+                    yield (
+                        as_number(shard, "a data file"),
+                        as_number(offset, "an offset"),
+                        as_number(size, "a size"),
+                    )
+
+    def unclaimed(self) -> Iterator[str]:
+        """Yield each run of bytes of the index that is in no block, in words."""
+        return self._table.unclaimed()
 
     def heads(self, hidden: Collection[str]) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
         """Yield every name but the *hidden* with its dtype and shape, all that a listing needs."""

@@ -3,12 +3,27 @@
 An index is small and may claim anything: whoever makes room for tensors asks here first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from ...errors import CheckpointNotFound, CorruptCheckpoint, number_of
+from ...names import grouped
 from ...spec import checked_nbytes
 from .protos import Entry
 from .shards import Shards
+
+#: Zero bytes up to so many may stand between tensors: writers align them, to 64 bytes at most.
+PADDING = 63
+
+
+def refuse_absent(absent: Mapping[Path, Sequence[str]]) -> None:
+    """Raise CheckpointNotFound when there are tensors whose data files are not there."""
+    if absent:
+        count = len({name for names in absent.values() for name in names})
+        lines = [f"{path}: {', '.join(grouped(names))}" for path, names in absent.items()]
+        raise CheckpointNotFound(
+            "\n  ".join([f"{number_of(count, 'tensor')} cannot be read, for want of:", *lines])
+        )
 
 
 def check_places(entries: Mapping[str, Entry], shards: Shards) -> None:
@@ -35,9 +50,6 @@ def misplaced(entries: Mapping[str, Entry], shards: Shards) -> list[str]:
             check_place(entry, shards)
         except CorruptCheckpoint as error:
             rows.append(f"{name!r}: {error}")
-        except CheckpointNotFound as error:
-            error.add_note(f"in tensor {name!r}")
-            raise
     return rows
 
 
@@ -75,3 +87,24 @@ def overlapping(entries: Mapping[str, Entry]) -> list[str]:
         if shard != last[0] or end > last[2]:
             last = place
     return rows
+
+
+def unclaimed(places: Iterable[tuple[int, int, int]], shards: Shards) -> Iterator[str]:
+    """Yield each run of bytes in *shards* that is in none of *places*, nor padding, in words.
+
+    A place is a data file's number, an offset and a size.
+    """
+    taken: dict[int, list[tuple[int, int]]] = {}
+    for shard, offset, size in places:
+        taken.setdefault(shard, []).append((offset, offset + size))
+    for path, (shard, nbytes) in shards.sizes().items():
+        end = 0
+        for begin, next_end in [*sorted(taken.get(shard, [])), (nbytes, nbytes)]:
+            if begin > end and not is_padding(shards, shard, end, min(begin, nbytes)):
+                yield f"bytes {end} to {min(begin, nbytes)} of {path.name} belong to no tensor"
+            end = max(end, next_end)
+
+
+def is_padding(shards: Shards, shard: int, begin: int, end: int) -> bool:
+    """Return whether the bytes from *begin* to *end* are a few zeros, as writers align with."""
+    return end - begin <= PADDING and not any(shards.bytes_at(shard, begin, end))

@@ -9,10 +9,12 @@ Source: TensorFlow 2.21, core/lib/strings/ordered_code.cc, core/util/saved_tenso
 """
 
 import re
+from collections.abc import Sequence
 
 from ...errors import CorruptCheckpoint
 from ...spec import shape_text
-from .protos import Entry, Slice
+from ..boxes import Box
+from .protos import Slice
 
 #: What a signed number of n bytes begins with, by n - 1.
 LEADING = [
@@ -48,24 +50,15 @@ def signed_key(value: int) -> bytes:
     return (value & (1 << 8 * size) - 1 ^ leading).to_bytes(size)
 
 
-def box(piece: Slice, whole: Entry) -> tuple[slice, ...]:
-    """Return where *piece* stands in *whole*, refusing one that does not lie inside."""
-    bounds = []
-    for start, length, size in zip(piece.starts, piece.lengths, whole.shape, strict=True):
+def box_of(piece: Slice, shape: Sequence[int]) -> Box:
+    """Return where *piece* stands in a tensor of *shape*, refusing one that is not inside."""
+    sides = []
+    for start, length, size in zip(piece.starts, piece.lengths, shape, strict=True):
         end = size if length == -1 else start + length
         if not 0 <= start <= end <= size or (length < 0 and (start, length) != (0, -1)):
             raise CorruptCheckpoint(
                 f"a slice starts at {shape_text(piece.starts)} and is {shape_text(piece.lengths)} "
-                f"long, which is not inside {shape_text(whole.shape)}"
+                f"long, which is not inside {shape_text(shape)}"
             )
-        bounds.append(slice(start, end))
-    return tuple(bounds)
-
-
-def box_shape(bounds: tuple[slice, ...]) -> tuple[int, ...]:
-    """Return the shape of what *bounds* cut out.
-
-    >>> box_shape((slice(0, 2), slice(3, 7)))
-    (2, 4)
-    """
-    return tuple(bound.stop - bound.start for bound in bounds)
+        sides.append(slice(start, end))
+    return tuple(sides)

@@ -8,11 +8,17 @@ Source: TensorFlow 2.21, core/util/tensor_bundle/tensor_bundle.cc, WriteStringTe
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 from ...binary.checksum import crc32c, mask
 from ...binary.wire import read_varint, varint
 from ...errors import CorruptCheckpoint
+from ...source import Index
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def encode_strings(strings: Sequence[bytes]) -> tuple[bytes, int]:
@@ -25,42 +31,71 @@ def encode_strings(strings: Sequence[bytes]) -> tuple[bytes, int]:
     return payload, crc32c(text, crc32c(checksum, running))
 
 
-def decode_strings(payload: bytes, count: int, *, big_endian: bool = False) -> list[bytes]:
-    """Return the *count* strings in *payload*, whose lengths' checksum must be right."""
-    return split_strings(payload, count, big_endian)[0]
+class Strings:
+    """The payload of a string tensor, whose lengths were read and found to fit."""
+
+    def __init__(
+        self, payload: bytes | memoryview, count: int, *, big_endian: bool = False
+    ) -> None:
+        """Take the *payload* of *count* strings; the checksum of their lengths must be right."""
+        self._payload = payload
+        self._lengths, end = lengths_in(payload, count)
+        self._running = crc32c(packed_lengths(self._lengths, big_endian))
+        self._lengths_end = end if payload else 0
+        self._begin = end + 4 if payload else 0
+        size = self._begin + sum(self._lengths)
+        if size != len(payload):
+            raise CorruptCheckpoint(
+                f"{count} strings of {sum(self._lengths)} bytes in all should take {size}, "
+                f"where {len(payload)} are stored"
+            )
+        stated = mask(self._running).to_bytes(4, "big" if big_endian else "little")
+        if payload and payload[end : end + 4] != stated:
+            raise CorruptCheckpoint("the checksum of the strings' lengths is not the one written")
+
+    def crc(self) -> int:
+        """Return the checksum that the tensor's entry must have, not masked."""
+        return crc32c(self._payload[self._lengths_end :], self._running)
+
+    def all(self) -> list[bytes]:
+        """Return every string."""
+        return self._cut(pairwise(accumulate(self._lengths, initial=self._begin)))
+
+    def array(self, shape: tuple[int, ...]) -> "np.ndarray":
+        """Return the strings as an array of objects."""
+        return array_of(self.all(), shape)
+
+    def part(self, shape: tuple[int, ...], index: Index) -> "np.ndarray":
+        """Return `array(shape)[index]`, of which alone the strings are made."""
+        import numpy as np
+
+        numbers = np.asarray(np.arange(len(self._lengths)).reshape(shape)[index])
+        ends = list(accumulate(self._lengths, initial=self._begin))
+        places = ((ends[n], ends[n + 1]) for n in numbers.ravel().tolist())
+        return array_of(self._cut(places), numbers.shape)
+
+    def _cut(self, places: Iterable[tuple[int, int]]) -> list[bytes]:
+        return [bytes(self._payload[begin:end]) for begin, end in places]
 
 
-def crc_of_strings(payload: bytes, count: int, *, big_endian: bool = False) -> int:
-    """Return the checksum that the entry of *payload* must have, not masked."""
-    _, running, lengths_end = split_strings(payload, count, big_endian)
-    return crc32c(payload[lengths_end:], running)
+def array_of(strings: list[bytes], shape: tuple[int, ...]) -> "np.ndarray":
+    """Return *strings* as an array of objects."""
+    import numpy as np
+
+    array = np.empty(len(strings), object)
+    array[:] = strings
+    return array.reshape(shape)
 
 
-def split_strings(payload: bytes, count: int, big_endian: bool) -> tuple[list[bytes], int, int]:
-    """Return the strings, the checksum of their lengths, and where the lengths end."""
+def lengths_in(payload: bytes | memoryview, count: int) -> tuple[list[int], int]:
+    """Return the lengths of *count* strings in *payload*, and where these end."""
     if count > len(payload):  # before anything is made of a number from outside
         raise CorruptCheckpoint(f"{count} strings cannot stand in {len(payload)} bytes")
     lengths, at = [], 0
     for _ in range(count):
         length, at = read_varint(payload, at)
         lengths.append(length)
-    lengths_end = at
-    running = crc32c(packed_lengths(lengths, big_endian))
-    if count == 0 and not payload:
-        return [], running, 0
-    at += 4
-    if at + sum(lengths) != len(payload):
-        raise CorruptCheckpoint(
-            f"{count} strings of {sum(lengths)} bytes in all should take {at + sum(lengths)}, "
-            f"where {len(payload)} are stored"
-        )
-    if payload[at - 4 : at] != mask(running).to_bytes(4, "big" if big_endian else "little"):
-        raise CorruptCheckpoint("the checksum of the strings' lengths is not the one written")
-    strings = []
-    for length in lengths:
-        strings.append(payload[at : at + length])
-        at += length
-    return strings, running, lengths_end
+    return lengths, at
 
 
 def packed_lengths(lengths: Sequence[int], big_endian: bool = False) -> bytes:
