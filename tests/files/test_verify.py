@@ -1,14 +1,20 @@
 """Whether a checkpoint is sound."""
 
 import json
+import sys
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from warmstart.errors import CheckpointNotFound, UnknownFormat
+from warmstart import formats
+from warmstart.errors import CheckpointNotFound, CorruptCheckpoint, UnknownFormat
 from warmstart.files.variables import save_vars
 from warmstart.files.verify import Finding, verify
+from warmstart.source import DictSource
 
 SOUND = {"w": np.arange(6, dtype="f4"), "v": np.arange(3)}
 
@@ -88,3 +94,42 @@ def test_it_goes_into_json(trained: Path) -> None:
 
 def test_a_finding_about_the_whole() -> None:
     assert str(Finding("", "the header is cut off")) == "the header is cut off"
+
+
+def test_bytes_that_nothing_accounts_for_are_a_note(tmp_path: Path) -> None:
+    save_vars(SOUND, tmp_path / "m.npz")
+    with zipfile.ZipFile(tmp_path / "m.npz", "a") as archive:
+        archive.comment = b"made by hand"
+    (note,) = verify(tmp_path / "m.npz").notes
+    assert str(note).startswith("nothing accounts for bytes ")
+    assert note.what.endswith("which begin b'made by hand' (the comment of the archive)")
+
+
+def test_every_fault_is_told(tmp_path: Path) -> None:
+    save_vars(SOUND, tmp_path / "m.npz")
+    data = (tmp_path / "m.npz").read_bytes()
+    for array in SOUND.values():
+        data = data.replace(array.tobytes(), bytes(reversed(array.tobytes())))
+    (tmp_path / "m.npz").write_bytes(data)
+    assert sorted(fault.name for fault in verify(tmp_path / "m.npz").faults) == ["v", "w"]
+
+
+class Torn(DictSource):
+    """A source with faults of the whole, as a third party's format may have them."""
+
+    def faults(self) -> list[str]:
+        return ["the index has two ends"]
+
+    def check(self, names: Iterable[str]) -> None:
+        raise CorruptCheckpoint("they overlap")
+
+
+def test_faults_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lone = SimpleNamespace(
+        EXTENSIONS=(".lone",), locate=lambda path: path, open_source=lambda path, verify: Torn({})
+    )
+    monkeypatch.setitem(sys.modules, "lone", lone)
+    monkeypatch.setattr(formats, "FORMATS", {"lone": "lone"})
+    found = verify(tmp_path / "m.lone")
+    assert list(map(str, found.faults)) == ["the index has two ends", "they overlap"]
+    assert (found.checked, found.notes) == ("what 'lone' checks when it reads", ())

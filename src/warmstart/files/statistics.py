@@ -142,4 +142,5 @@ def as_numbers(values: "np.ndarray") -> "np.ndarray":
         return values
     if dtype_name(values.dtype).startswith(("int", "uint", "bool")):
         return values.astype(np.int64)
-    return values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN that signals
+        return values.astype(np.float64)

@@ -6,19 +6,12 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from ..errors import CheckpointError, CorruptCheckpoint, full_text, number_of
-from ..formats import locate, open_source
+from ..formats import format_named, locate, open_source
 from ..source import Source
-from ..spec import RUN_PREFIX, TensorSpec
+from ..spec import RUN_PREFIX
+from .oddities import oddities
 from .options import Reading
-from .statistics import Statistics, statistics
 from .views import Progress, counted
-
-#: What reading all of a format with verify=True checks.
-CHECKED = {
-    "tf-bundle": "structure, and the CRC-32C of the index and of every tensor",
-    "npz": "structure, and the CRC-32 of every member of the zip (a lone .npy has no checksum)",
-    "safetensors": "structure only: the format has no checksums, so changed values go unnoticed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +27,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was checked and found.  Notes are oddities of values; only faults make it unsound."""
+    """What was checked and found.
+
+    What the format forbids is a fault, and makes it unsound.  Notes are oddities of values, and
+    bytes that nothing accounts for where the format leaves room for them.
+    """
 
     path: str
     format: str
@@ -75,7 +72,7 @@ def verify(
     does.
     """
     format, found = locate(path)
-    checked = CHECKED.get(format, f"what the format {format!r} checks when it reads")
+    checked = getattr(format_named(format), "CHECKS", f"what {format!r} checks when it reads")
     try:
         source = open_source(path, **options)
     except CorruptCheckpoint as error:
@@ -92,7 +89,6 @@ def verify(
 def findings(source: Source) -> tuple[list[Finding], list[Finding]]:
     """Return the faults and the notes from reading every tensor of *source*."""
     faults, notes = [], []
-    specs = dict(source.specs.items())
     for name in source.read_order():
         try:
             array = source.read(name)
@@ -100,19 +96,20 @@ def findings(source: Source) -> tuple[list[Finding], list[Finding]]:
             faults.append(Finding(name, full_text(error)))
             continue
         if not name.startswith(RUN_PREFIX):
-            notes += [Finding(name, text) for text in odd(specs[name], statistics(array))]
-    if not faults:  # each was read; whether they get on together remains
-        try:
-            source.check(specs)
-        except CheckpointError as error:
-            faults.append(Finding("", full_text(error)))
-    faults += [Finding("", text) for text in source.faults()]
-    return faults, notes
+            notes += [Finding(name, text) for text in oddities(array)]
+    whole = [Finding("", text) for text in faults_of_whole(source, alone=not faults)]
+    notes += [Finding("", f"nothing accounts for {run}") for run in source.unclaimed() or ()]
+    return faults + whole, notes
 
 
-def odd(spec: TensorSpec, found: Statistics) -> Iterator[str]:
-    """Yield what is worth a note about values that were read without a fault."""
-    if found.nans or found.infs:
-        yield f"{found.nans} NaN and {found.infs} Inf of {spec.size} values"
-    if found.constant:
-        yield "all zero" if found.min == 0 else f"all {found.min:g}"
+def faults_of_whole(source: Source, *, alone: bool) -> Iterator[str]:
+    """Yield what is wrong with *source* beside single tensors.
+
+    Whether they get on together is told only if nothing is wrong with them *alone*.
+    """
+    yield from source.faults()
+    try:
+        if alone:
+            source.check(source.specs)
+    except CheckpointError as error:
+        yield full_text(error)
