@@ -84,6 +84,7 @@ FORMATS: dict[str, str] = {
     "tf-bundle": "warmstart.formats.tf_bundle",
     "safetensors": "warmstart.formats.safetensors",
     "npz": "warmstart.formats.npz",
+    "gguf": "warmstart.formats.gguf",
 }
 
 #: What a path without a known extension is saved as.
