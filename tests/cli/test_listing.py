@@ -14,12 +14,11 @@ pytestmark = pytest.mark.usefixtures("checkpoint")
 Run = Callable[..., Any]
 
 LISTING = """\
-NAME            DTYPE    SHAPE   ROLE       SIZE
+NAME            DTYPE    SHAPE   ROLE       SIZE  ALSO CALLED
 bn/mean         float32  (3,)    model      12
-fc/kernel       float32  (2, 3)  trainable  24
+fc/kernel       float32  (2, 3)  trainable  24    out/kernel
 fc/kernel/Adam  float32  (2, 3)  slot       24
 names           string   (2,)    -          -
-out/kernel = fc/kernel
 
 model: 1 tensor, 3 parameters, 12 B
 trainable: 1 tensor, 6 parameters, 24 B
@@ -57,11 +56,21 @@ def test_patterns(warmstart: Run) -> None:
     assert done.err == ""
 
 
+def test_a_pattern_finds_a_tensor_under_each_of_its_names_once(warmstart: Run) -> None:
+    done = warmstart("ls", "m", "out/*", "fc/kernel")
+    assert done.out.splitlines()[1] == "fc/kernel  float32  (2, 3)  trainable  24    out/kernel"
+    assert done.out.endswith("\n1 tensor, 6 parameters, 24 B\n")
+
+
+def test_without_other_names_there_is_no_column_for_them(warmstart: Run) -> None:
+    assert warmstart("ls", "m", "bn/*").out.splitlines()[0].endswith("  SIZE")
+
+
 def test_patterns_that_match_nothing(warmstart: Run) -> None:
     done = warmstart("ls", "m", "fc/kernal", "bn/*", "zzz")
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines()[:2] == [
-        "error: no tensor matches 'fc/kernal'; near it: fc/kernel, fc/kernel/Adam",
+        "error: no tensor matches 'fc/kernal'; near it: fc/kernel, fc/kernel/Adam, out/kernel",
         "no tensor matches 'zzz'",
     ]
 

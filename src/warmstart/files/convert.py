@@ -7,11 +7,15 @@ from typing import Any, Unpack
 
 from ..errors import RuleError, SaveError, number_of
 from ..formats import locate, save_source
-from ..source import Source, View
+from ..restore.slots import OBJECT_GRAPH
+from ..source import Source, View, filtered
 from ..spec import ROLES
 from .destination import check_destination, found_as
 from .options import Reading, divided, reader, writer
 from .views import Input, Progress, counted, opened, ruled, selected
+
+#: Formats that can hold the graph of objects of a TensorFlow 2 checkpoint, for the way back.
+HOLD_STRINGS = ("tf-bundle", "npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def convert(
         refuse_same(src, dst, name)
     reading, writing = divided(options, reader(src), writer(name))
     with opened(src, **reading) as source:
-        view = ruled(with_roles(source, roles), rules)
+        view = ruled(without_object_graph(with_roles(source, roles), name), rules)
         save_source(counted(view, progress), dst, format=name, **writing)
         return summary(source, view, dst, name)
 
@@ -73,6 +77,16 @@ def refuse_same(src: str | Path, dst: str | Path, format: str) -> None:
     """Refuse to write to *dst* the checkpoint that *src* is."""
     if locate(src) == (format, found_as(format, Path(dst).expanduser())):
         raise SaveError(f"{dst} is the checkpoint to read from; save under another name")
+
+
+def without_object_graph(source: Source, format: str) -> Source:
+    """Return *source* as *format* can hold it: without the graph of a TensorFlow 2 checkpoint.
+
+    It is a string that says where TensorFlow finds what in a bundle; names that it told stay.
+    """
+    if format in HOLD_STRINGS or OBJECT_GRAPH not in source.specs:
+        return source
+    return filtered(source, lambda spec: spec.name != OBJECT_GRAPH)
 
 
 def with_roles(source: Source, roles: str | Collection[str] | None) -> Source:

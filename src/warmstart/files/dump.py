@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -19,6 +19,9 @@ from .options import Reading, divided, reader, writer
 from .views import Progress, counted, opened, selected
 
 logger = logging.getLogger("warmstart")
+
+#: The format that TensorFlow itself reads.
+BUNDLE = "tf-bundle"
 
 BY_ROLES = "the roles recorded in the checkpoint"
 BY_TABLE = "TensorFlow's names of slots and step counters, as the checkpoint records no roles"
@@ -74,9 +77,9 @@ def dump(
     refuse_same(path, dst, name)
     reading, writing = divided(options, reader(path), writer(name))
     with opened(path, **reading) as source:
-        choice = choose(source, meta)
+        choice = for_format(choose(source, meta), name)
         view = selected(source, lambda s: s.name not in choice.left_out, run_state=False)
-        if not view.specs:
+        if not view.specs.keys() - {slots.OBJECT_GRAPH}:
             raise UnsupportedCheckpoint(f"nothing is left to write by {choice.rule}")
         if choice.missing:
             logger.warning(
@@ -101,6 +104,13 @@ def choose(source: Source, meta: str | Path | None) -> Choice:
         of_training = {name for name, spec in names.items() if spec.role in ("slot", "run")}
         return Choice(BY_ROLES, frozenset(of_training | run_state))
     return Choice(BY_TABLE, frozenset(slots.training_only(names) | run_state))
+
+
+def for_format(choice: Choice, format: str) -> Choice:
+    """Return *choice*; in a bundle TensorFlow 2 finds variables by its graph of objects only."""
+    if format != BUNDLE:
+        return choice
+    return replace(choice, left_out=choice.left_out - {slots.OBJECT_GRAPH})
 
 
 def by_graph(source: Source, meta: str | Path) -> Choice:

@@ -62,6 +62,8 @@ def is_object_slot(name: str) -> bool:
     True
     """
     in_object = inside(name, "optimizer") or inside(name, "save_counter")
+    if inside(name, "optimizer/_trainable_variables") is not None:  # Keras 3: the model's own
+        return False
     return in_object is not None or "/.OPTIMIZER_SLOT/" in name or name == OBJECT_GRAPH
 
 
