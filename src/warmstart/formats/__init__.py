@@ -8,7 +8,7 @@ name such a module:
     my-format = "my_package.my_format"
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -60,6 +60,13 @@ class Format(Protocol):
         data) raises CheckpointNotFound that names the missing half.
         """
 
+    def found_in(self, folder: Path, names: Collection[str]) -> Mapping[Path, Sequence[Path]]:
+        """Return each checkpoint in *folder* that has several files there, or is half of one.
+
+        *names* are all that stand in it.  To the path to open belong the paths of its files, which
+        are then not looked at alone.  Optional: only listing a folder asks.
+        """
+
     def open_source(self, path: Path, *, verify: bool) -> Source:
         """Open what `locate` returned; with *verify* a tensor's checksum is checked when read."""
 
@@ -82,9 +89,12 @@ OPTIONS: dict[str, tuple[Any, str]] = {
 #: first: in a folder of training its latest checkpoint is meant, not what was exported beside it.
 FORMATS: dict[str, str] = {
     "tf-bundle": "warmstart.formats.tf_bundle",
+    "tf-v1": "warmstart.formats.tf_v1",
     "safetensors": "warmstart.formats.safetensors",
     "npz": "warmstart.formats.npz",
+    "msgpack": "warmstart.formats.msgpack",
     "gguf": "warmstart.formats.gguf",
+    "onnx": "warmstart.formats.onnx",
 }
 
 #: What a path without a known extension is saved as.

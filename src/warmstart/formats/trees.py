@@ -24,7 +24,7 @@ def flat(tree: Any, *, limit: int) -> dict[str, Any]:
     file that held them: more than *limit* leaves are refused, and so is a container inside itself.
     """
     found: dict[str, Any] = {}
-    for name, leaf in leaves(tree, "", MAX_DEPTH):
+    for name, leaf in leaves(tree, None, MAX_DEPTH):
         if name in found:
             raise UnsupportedCheckpoint(
                 f"two values are called {name!r}: one under a key with {SEPARATOR!r} in it, one "
@@ -36,22 +36,25 @@ def flat(tree: Any, *, limit: int) -> dict[str, Any]:
     return found
 
 
-def leaves(tree: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """Yield (name, leaf) of *tree*, which stands under *name*, *depth* levels deep at most."""
+def leaves(tree: Any, name: str | None, depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield (name, leaf) of *tree*, which stands under *name*, *depth* levels deep at most.
+
+    The tree itself has no name: the key "" of a container is one.
+    """
     items: Any = ()
     if isinstance(tree, Mapping):
         items = tree.items()
     elif isinstance(tree, list | tuple):
         items = enumerate(tree)
     if not items or not len(tree):
-        yield name, tree
+        yield name or "", tree
         return
     if depth == 0:
         raise CorruptCheckpoint(
-            f"containers lie more than {MAX_DEPTH} deep in one another at {name[:100]!r}"
+            f"containers lie more than {MAX_DEPTH} deep in one another at {str(name)[:100]!r}"
         )
     for key, value in items:
-        below = str(key) if name == "" else name + SEPARATOR + str(key)
+        below = str(key) if name is None else name + SEPARATOR + str(key)
         yield from leaves(value, below, depth - 1)
 
 
