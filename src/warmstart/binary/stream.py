@@ -80,7 +80,7 @@ class Stream:
         gap = -nbytes % alignment
         offsets = [self.position + i * (nbytes + gap) for i in range(len(buffers))]
         if nbytes >= LARGE:
-            return offsets, [self._write_hashed(buffer, nbytes, alignment) for buffer in buffers]
+            return offsets, [self._write_hashed(buffer, alignment) for buffer in buffers]
         padded = buffers
         if gap:  # between them: the file ends with the last one
             padded = [part for buffer in buffers for part in (ZEROS[:gap], buffer)][1:]
@@ -88,13 +88,24 @@ class Stream:
             self.write_gathered(padded, len(buffers) * (nbytes + gap) - gap)
         return offsets, list(map(crc32c, buffers))
 
-    def _write_hashed(self, large: Buffer, nbytes: int, alignment: int) -> int:
-        """Append a *large* buffer, aligned, and return its CRC-32C, reckoned meanwhile."""
+    def _write_hashed(self, large: Buffer, alignment: int) -> int:
+        """Append a *large* buffer, aligned, and return its CRC-32C."""
         self.pad(alignment)
+        return self.write_beside(large, crc32c)
+
+    def write_beside(self, data: Buffer, reckon: Callable[[Buffer], int]) -> int:
+        """Append *data* as `write` does, and return what *reckon* makes of it.
+
+        For a large buffer that is reckoned meanwhile; *reckon* should free the GIL.
+        """
+        nbytes = memoryview(data).nbytes
+        if nbytes < LARGE:
+            self.write(data)
+            return reckon(data)
         with ThreadPoolExecutor(1) as pool:
-            crc = pool.submit(crc32c, large)
-            self._write_large(large, nbytes)
-            return crc.result()
+            result = pool.submit(reckon, data)
+            self._write_large(data, nbytes)
+            return result.result()
 
     def pad(self, alignment: int) -> None:
         """Append zeros until the position is a multiple of *alignment*, at most 4096."""
