@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import noting, number_of
-from ..formats import locate, open_as
+from ..formats import expanded, locate, open_as
 from ..source import Source
 from ..spec import TensorSpec, shape_text
 from .choosing import matching
@@ -46,7 +46,12 @@ def command(
     """List the tensors of the checkpoint at PATH, or those that a PATTERN matches.
 
     A pattern is a glob on the whole name, or a regex after `re:`.  Sizes are in bytes in a pipe.
+
+    Of a folder that holds several checkpoints, or the file `checkpoint`, the checkpoints are
+    listed: step, age, size, and whether they are whole.  FOLDER/checkpoint stands for its latest.
     """
+    if not patterns and expanded(path).is_dir() and listed_as_folder(path, as_json, reading):
+        return
     format, found = locate(path)
     with noting(f"while reading {found}"), open_as(format, found, **reading) as s:
         by_name = dict(s.specs.items())  # one pass: a lazy mapping finds single names slowly
@@ -62,6 +67,23 @@ def command(
         are = "is" if hidden == 1 else "are"
         text = f"{number_of(hidden, 'tensor')} of run state {are} not shown; --all shows"
         click.echo(f"{text} {'it' if hidden == 1 else 'them'}", err=True)
+
+
+def listed_as_folder(path: str, as_json: bool, reading: Mapping[str, Any]) -> bool:
+    """Print the checkpoints in the folder *path*, unless it is itself one or has none."""
+    from ..files.folder import survey
+    from . import folder
+
+    found = survey(path, **reading)
+    if found.is_one or not (found.checkpoints or found.leftovers):
+        return False
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_lines(folder.listing(found))
+    if found.warning:
+        click.echo(f"{path} stands for none of them: {found.warning}", err=True)
+    return True
 
 
 def listing(

@@ -11,10 +11,12 @@ There are no checksums: a changed byte among the values cannot be seen.
 Source: https://github.com/huggingface/safetensors, README, "Format", and safetensors 0.8.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ...errors import CheckpointNotFound
 from ...source import Source
+from ..joined import joined_by_index
 from .header import MAX_HEADER
 from .reading import SafetensorsSource
 from .sharded import ShardedSource
@@ -66,6 +68,11 @@ def looks_like(path: Path) -> bool:
             return False
         file.seek(8 + n - 1)
         return file.read(1) in (b"}", b" ")
+
+
+def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:
+    """Return each index in *folder* with its shards."""
+    return joined_by_index(folder, names, INDEX)
 
 
 def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:

@@ -15,6 +15,7 @@ one and through `bulk` all at once; `writer` makes one.
 from pathlib import Path
 
 from ...source import Source
+from .paths import found_in as found_in
 from .paths import latest as latest
 from .paths import locate as locate
 from .paths import prefix_of

@@ -13,11 +13,11 @@ FOLDER/variables/variables.index   PREFIX is FOLDER/variables/variables
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ...binary.table import MAGIC
-from ...errors import CheckpointError, CheckpointNotFound, UnsupportedCheckpoint, noting
+from ...errors import CheckpointError, CheckpointNotFound, noting
 from .state import FILE_NAME, MAX_BYTES, is_state, parse_state
 
 INDEX = ".index"
@@ -50,9 +50,10 @@ def data_of(prefix: Path, shard: int, shards: int) -> Path:
 def data_files(prefix: Path) -> dict[Path, tuple[int, int]]:
     """Return every data file of *prefix* that is there, with its shard and count of shards."""
     found = {}
-    for name in names_in(prefix.parent):
+    start = prefix.name  # most names in a folder of many bundles are passed over here
+    for name in [name for name in names_in(prefix.parent) if name.startswith(start)]:
         match = DATA.fullmatch(name)
-        if match and match["prefix"] == prefix.name:
+        if match and match["prefix"] == start:
             found[prefix.with_name(name)] = int(match["shard"]), int(match["shards"])
     return found
 
@@ -81,11 +82,6 @@ def locate(path: Path) -> Path | None:
             return prefix
         if data and (prefix != path or not path.exists()):
             raise without_index(prefix, data)
-    if is_table(path):
-        raise UnsupportedCheckpoint(
-            f"{path} is a TensorFlow checkpoint of version 1, which is not read; save it anew "
-            "with tf.compat.v1.train.Saver(write_version=2)"
-        )
     return None
 
 
@@ -183,27 +179,48 @@ def bundles(folder: Path) -> list[Path]:
     return [Path(folder) / name for name in indexes if name in with_data]
 
 
+def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:
+    """Return every bundle in *folder*, half ones too, with its files among *names*."""
+    found: dict[Path, list[Path]] = {}
+    for name in names:
+        if DATA.fullmatch(name) or (name.endswith(INDEX) and is_table(folder / name)):
+            found.setdefault(prefix_of(folder / name), []).append(folder / name)
+    return found
+
+
 def age(prefix: Path) -> tuple[int, float]:
     """Return what orders bundles by age: the step at the end of the name, then the time."""
     match = re.search(r"(\d+)$", prefix.name)
     return int(match[1]) if match else -1, index_of(prefix).stat().st_mtime
 
 
-def pointed(file: Path) -> Path:
-    """Return the prefix that *file*, like `checkpoint`, points to.
+def pointed(file: Path) -> Path | None:
+    """Return the prefix that *file*, like `checkpoint`, points to; None if it is no bundle's.
+
+    A checkpoint of version 1 may be meant, which is another format.
+    """
+    from ..tf_v1.paths import named
+
+    prefixes = candidates(file)
+    for prefix in prefixes:
+        if has_index(prefix):
+            check_has_data(prefix, data_files(prefix))
+            return prefix
+    if any(map(named, prefixes)):
+        return None
+    others = ", ".join(prefix.name for prefix in bundles(file.parent)) or "none"
+    raise CheckpointNotFound(
+        f"{file} points to {str(prefixes[0])!r}, which is not there; bundles in its folder: "
+        f"{others}"
+    )
+
+
+def candidates(file: Path) -> list[Path]:
+    """Return what *file*, like `checkpoint`, may point to.
 
     An absolute path that leads nowhere any more means the same name beside *file*: the folder was
     moved.
     """
     with noting(f"while reading {file}"):
-        state = parse_state(read_from(file, 0, MAX_BYTES + 1))
-    written = Path(state.latest)
-    candidates = [file.parent / written, file.parent / written.name]
-    for prefix in candidates:
-        if has_index(prefix):
-            check_has_data(prefix, data_files(prefix))
-            return prefix
-    others = ", ".join(prefix.name for prefix in bundles(file.parent)) or "none"
-    raise CheckpointNotFound(
-        f"{file} points to {state.latest!r}, which is not there; bundles in its folder: {others}"
-    )
+        written = Path(parse_state(read_from(file, 0, MAX_BYTES + 1)).latest)
+    return [file.parent / written, file.parent / written.name]
