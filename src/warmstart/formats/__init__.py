@@ -92,6 +92,8 @@ FORMATS: dict[str, str] = {
     "tf-v1": "warmstart.formats.tf_v1",
     "safetensors": "warmstart.formats.safetensors",
     "npz": "warmstart.formats.npz",
+    "keras": "warmstart.formats.keras",
+    "keras-h5": "warmstart.formats.keras_h5",
     "msgpack": "warmstart.formats.msgpack",
     "gguf": "warmstart.formats.gguf",
     "onnx": "warmstart.formats.onnx",
