@@ -29,19 +29,13 @@ def test_other_zip_archives_are_not(tmp_path: Path) -> None:
         open_source(tmp_path / "notes.zip")
 
 
-def test_hdf5_is_known(tmp_path: Path) -> None:
-    (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(UnknownFormat, match=r"model\.h5 is an HDF5 file, which is not read; give"):
-        open_source(tmp_path / "model.h5")
-
-
 def test_a_graph_is_told_from_its_values(tmp_path: Path) -> None:
     (tmp_path / "model-3.meta").write_bytes(b"\x0a\x00")
     with pytest.raises(UnknownFormat, match=r"model-3\.meta is the graph of .* at .*/model-3$"):
         open_source(tmp_path / "model-3.meta")
 
 
-@pytest.mark.parametrize("name", ["m.pt", "M.PTH", "m.h5", "m.keras"])
+@pytest.mark.parametrize("name", ["m.pt", "M.PTH", "m.pkl"])
 def test_an_extension_of_another_library_is_not_taken_for_a_prefix(
     tmp_path: Path, name: str
 ) -> None:

@@ -6,13 +6,10 @@ PYTORCH = (
     "is a file of torch.save, which is not read; give the dict that torch.load(PATH, "
     "weights_only=True) returns to ws.SmartInit or ws.save_vars"
 )
-HDF5 = (
-    "is an HDF5 file, which is not read; give its arrays as a dict to ws.SmartInit or ws.save_vars"
-)
 GRAPH = "is the graph of a TensorFlow checkpoint, and not its values; these may be at {}"
 
 #: Extensions of other libraries' files: nobody who types one wants a bundle of that name.
-NOT_WRITTEN = (".pt", ".pth", ".h5", ".hdf5", ".keras", ".pkl", ".msgpack", ".onnx")
+NOT_WRITTEN = (".pt", ".pth", ".pkl", ".msgpack", ".onnx")
 
 
 def what_it_is(path: Path) -> str | None:
@@ -21,8 +18,6 @@ def what_it_is(path: Path) -> str | None:
         start = file.read(256)
     if start.startswith(b"PK\3\4") and b"/data.pkl" in start:
         return f"{path} {PYTORCH}"
-    if start.startswith(b"\x89HDF\r\n\x1a\n"):
-        return f"{path} {HDF5}"
     if path.suffix == ".meta":
         return f"{path} {GRAPH.format(path.with_suffix(''))}"
     return None

@@ -1,0 +1,89 @@
+"""Datasets of one or more HDF5 files as a source, under whatever names their layout gives them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ...errors import noting
+from ...source import Index, Source, no_such_tensor
+from ...spec import RUN_PREFIX, TensorSpec
+from ..notes import Notes
+from .opened import Hdf5File
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a layout makes of its files: the dataset behind each name, and what is said of them."""
+
+    datasets: Mapping[str, tuple[Hdf5File, str]] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
+
+
+class Hdf5Source(Source):
+    """Tensors by name; values in one piece are read-only views of the mapped file.
+
+    `paths` has the dataset's path by name, for who borrows the structure.
+    """
+
+    def __init__(self, place: str, files: Sequence[Hdf5File], found: Found) -> None:
+        self._place = f"while reading {place}"
+        self._files = files
+        self._datasets = found.datasets
+        self._notes = found.notes
+        self._specs = {
+            name: file.datasets[path].spec(name, role_of(name, found.notes.roles))
+            for name, (file, path) in found.datasets.items()
+        }
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._specs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._notes.metadata
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._notes.aliases
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Where each tensor is: name -> path of its dataset."""
+        return {name: path for name, (_, path) in self._datasets.items()}
+
+    def read(self, name: str) -> "np.ndarray":
+        file, path = self._find(name)
+        with noting(self._place):
+            return file.array(path)
+
+    def read_slice(self, name: str, index: Index) -> "np.ndarray":
+        file, path = self._find(name)
+        with noting(self._place):
+            return file.part(path, index)
+
+    def read_order(self) -> Iterator[str]:
+        with noting(self._place):
+            places = {
+                name: (self._files.index(file), file.begin(path))
+                for name, (file, path) in self._datasets.items()
+            }
+        yield from sorted(places, key=places.__getitem__)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+    def _find(self, name: str) -> tuple[Hdf5File, str]:
+        found = self._datasets.get(self._notes.aliases.get(name, name))
+        if found is None:
+            raise no_such_tensor(name, self._specs)
+        return found
+
+
+def role_of(name: str, roles: Mapping[str, str]) -> str | None:
+    """Return the role of *name*: reserved names are run state whatever a note says."""
+    return "run" if name.startswith(RUN_PREFIX) else roles.get(name)

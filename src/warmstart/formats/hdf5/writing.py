@@ -1,0 +1,140 @@
+"""Writing an HDF5 file: its groups and headers by h5py, its values straight to the disk.
+
+HDF5 lays out the file, so that any reader of HDF5 finds all where it should be; it is told to write
+no values and to align them at 64 bytes.  They are then written from front to back, one in memory at
+a time.  The same tensors give the same bytes: no times are kept.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import FileIO
+from typing import Any
+
+import numpy as np
+
+from ...binary.stream import start_writeback
+from ...errors import CannotHold, SaveError
+from ...source import Source
+from ...spec import NUMPY_NAMES, TensorSpec
+from ..arrays import bytes_of, values_to_write
+from ..extras import needed
+from .file import Writable
+from .walk import DTYPE
+
+ALIGNED, ALIGNMENT = 512, 64  # what takes so many bytes begins at a multiple of these
+ATTRIBUTE_LIMIT = 64_000  # bytes; the header of an object has 64 KiB, some of them its own
+PIECE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What stands where: `datasets` are path -> name of the tensor.
+
+    An attribute is text, bytes, or a list of texts, which is cut where it is too long for one.
+    """
+
+    datasets: Mapping[str, str]
+    groups: Sequence[str] = ()
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def write_hdf5(file: FileIO, source: Source, layout: Layout) -> None:
+    """Write the tensors of *source* into the new *file* in *layout*."""
+    h5py = needed("h5py", "hdf5", "writing an HDF5 file")
+    target = Writable(file)
+    try:
+        places = written_headers(h5py, target, source, layout)
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        if target.error is None:
+            raise SaveError(f"HDF5 cannot write it: {error}") from error
+    if target.error is not None:
+        raise target.error
+    for begin, name in sorted(places):
+        write_values(file, bytes_of(values_to_write(source, source.specs[name])), begin)
+
+
+def written_headers(
+    h5py: Any, target: Writable, source: Source, layout: Layout
+) -> list[tuple[int, str]]:
+    """Write all but the values, and return where those of each tensor are to begin."""
+    file = h5py.File(target, "w", alignment_threshold=ALIGNED, alignment_interval=ALIGNMENT)
+    try:
+        for group in layout.groups:
+            file.require_group(group or "/")
+        places = []
+        for path, name in layout.datasets.items():
+            spec = source.specs[name]
+            made = new_dataset(h5py, file, path, spec)
+            if spec.dtype == "string":
+                h5py.Dataset(made)[...] = source.read(name)
+            elif spec.size:
+                places.append((made.get_offset(), name))
+        for group, attributes in layout.attributes.items():
+            for key, value in attributes.items():
+                write_attribute(file[group or "/"], key, value)
+    finally:
+        with suppress(OSError, RuntimeError):  # of the disk: `target` has kept the first
+            file.close()
+    return places
+
+
+def new_dataset(h5py: Any, file: Any, path: str, spec: TensorSpec) -> Any:
+    """Return a new dataset for *spec*, whose room is there and holds nothing yet."""
+    raw = spec.dtype not in NUMPY_NAMES and spec.dtype != "string"
+    if spec.dtype == "string":
+        stored = h5py.vlen_dtype(np.uint8)  # HDF5's own strings end at the first zero
+    else:
+        stored = np.dtype(f"V{spec.numpy_dtype.itemsize}") if raw else spec.numpy_dtype
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_layout(h5py.h5d.CONTIGUOUS)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(
+        h5py.h5d.FILL_TIME_ALLOC if spec.dtype == "string" else h5py.h5d.FILL_TIME_NEVER
+    )
+    creation.set_obj_track_times(False)
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    links.set_char_encoding(h5py.h5t.CSET_UTF8)
+    kind = h5py.h5t.py_create(stored, logical=True)
+    space = h5py.h5s.create_simple(spec.shape) if spec.shape else h5py.h5s.create(h5py.h5s.SCALAR)
+    made = h5py.h5d.create(file.id, path.encode(), kind, space, creation, links)
+    if raw:
+        h5py.Dataset(made).attrs[DTYPE] = spec.dtype
+    return made
+
+
+def write_attribute(group: Any, key: str, value: Any) -> None:
+    """Write text as it is, and a list of texts as one attribute or as several numbered ones."""
+    if isinstance(value, str | bytes):
+        group.attrs[key] = value
+        return
+    items = np.array([text.encode() for text in value] or [], "S") if value else np.zeros(0)
+    count = -(-items.nbytes // ATTRIBUTE_LIMIT)
+    per_attribute = max(ATTRIBUTE_LIMIT // max(items.itemsize, 1), 1)
+    if count <= 1:
+        group.attrs[key] = items
+        return
+    for number, at in enumerate(range(0, len(items), per_attribute)):
+        group.attrs[f"{key}{number}"] = items[at : at + per_attribute]
+
+
+def refuse_long(texts: Sequence[str]) -> None:
+    """Raise for texts that no list in an attribute can hold."""
+    long = [text for text in texts if len(text.encode()) > ATTRIBUTE_LIMIT]
+    if long:
+        raise CannotHold(
+            f"HDF5 cannot hold {len(long)} names of more than {ATTRIBUTE_LIMIT} bytes: "
+            + ", ".join(repr(text[:40]) for text in long)
+        )
+
+
+def write_values(file: FileIO, values: memoryview, begin: int) -> None:
+    """Write *values* at the byte *begin*, and tell the disk to go on with them."""
+    for at in range(0, len(values), PIECE):
+        piece = values[at : at + PIECE]
+        done = 0
+        while done < len(piece):
+            done += os.pwrite(file.fileno(), piece[done:], begin + at + done)
+        start_writeback()(file.fileno(), begin + at, len(piece))

@@ -1,0 +1,62 @@
+"""The variables of an optimizer by Keras' names: `adam/dense_kernel_momentum`."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .kinds import KEPT_FIRST, OPTIMIZERS, chosen, snake_case
+from .layers import below
+
+if TYPE_CHECKING:
+    from .naming import Model
+
+OPTIMIZER = "optimizer"
+
+
+def optimizer_names(
+    group: str,
+    paths: list[str],
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    names: Mapping[str, str],
+    roles: Mapping[str, str],
+    model: "Model",
+) -> dict[str, tuple[str, str]]:
+    """Return name and role of each variable of the optimizer saved in *group*.
+
+    *names* and *roles* are those of the model's variables, in their order.  The step and the rate
+    come first; slots are named where the configuration says which there are and all shapes agree,
+    and numbered where not.
+    """
+    compiled = compiled_optimizer(model) if group == OPTIMIZER else None
+    scope = model.groups.get(group) or (compiled and compiled[1].get("name")) or group
+    counters = len([path for path in paths[:2] if shapes[path] == ()])
+    found = {}
+    for path, name in zip(paths, ("iteration", "learning_rate")[:counters], strict=False):
+        found[path] = (f"{scope}/{name}", "run")
+    rest = paths[counters:]
+    trained = [path for path in names if roles.get(path) == "trainable"]
+    slots = list(slots_of(compiled, trained)) if compiled else []
+    if [shapes[path] for path in rest] == [shapes[variable] for variable, _ in slots]:
+        for path, (variable, slot) in zip(rest, slots, strict=True):
+            found[path] = (f"{scope}/{names[variable].replace('/', '_')}_{slot}", "slot")
+        return found
+    numbered = {path: (below(scope, path.rpartition("/")[2]), "slot") for path in rest}
+    return found | numbered
+
+
+def compiled_optimizer(model: "Model") -> tuple[str, Mapping[str, Any]] | None:
+    """Return kind and configuration of the optimizer that the model was compiled with."""
+    match model.config:
+        case {"compile_config": {"optimizer": {"class_name": str(name), "config": dict(config)}}}:
+            return snake_case(name), config
+    return None
+
+
+def slots_of(
+    compiled: tuple[str, Mapping[str, Any]], trained: list[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield (path of the variable, slot) for each slot, in the order of saving."""
+    kind, config = compiled
+    for group in (*KEPT_FIRST, *OPTIMIZERS.get(kind, ())):
+        slots = [slot for slot in (chosen(item, config) for item in group) if slot]
+        yield from ((variable, slot) for variable in trained for slot in slots)

@@ -1,0 +1,125 @@
+"""A file of `save_weights`, or several that an index joins, as a source."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
+from ..hdf5.opened import Hdf5File
+from ..hdf5.source import Found, Hdf5Source
+from ..notes import Notes, checked
+from .naming import Model, Naming, named, unique
+from .notes import noted, parsed, text_of
+
+#: Keys of the metadata under which a model's description is kept, also in other formats.
+CONFIG, METADATA, GROUPS = "keras.config", "keras.metadata", "keras.groups"
+
+
+def is_saved_by_path(file: Hdf5File) -> bool:
+    """Return whether the layout is that of Keras 3: groups with `vars` in them."""
+    return any(group.rpartition("/")[2] == "vars" for group in file.groups)
+
+
+def opened(
+    place: str,
+    files: Sequence[Hdf5File],
+    members: Mapping[str, str] | None = None,
+    like: str | Path | None = None,
+) -> Hdf5Source:
+    """Return the source of *files*; *members* are what an archive holds beside them, as text."""
+    where = {path: file for file in files for path in file.datasets}
+    if len(where) != sum(len(file.datasets) for file in files):
+        raise CorruptCheckpoint("a variable is in more than one of the shards")
+    note = noted(files[0])
+    metadata = described(files, members or {}) | (dict(note[0].metadata) if note else {})
+    shapes = {path: file.datasets[path].shape for path, file in where.items()}
+    naming = named(shapes, model_of(files, metadata))
+    naming = by_note(naming, note[1]) if note else naming
+    if like is not None:
+        naming = borrowed(naming, shapes, like)
+    links = {a: naming.names[p] for file in files for a, p in file.links.items()}
+    notes = combined(naming, links, metadata, note and note[0])
+    datasets = {name: (where[path], path) for path, name in naming.names.items()}
+    return Hdf5Source(place, files, Found(datasets, checked(notes, datasets)))
+
+
+def combined(
+    naming: Naming, links: Mapping[str, str], metadata: Mapping[str, str], note: Notes | None
+) -> Notes:
+    """Return the notes of a source: what a note of ours says counts before what was found out."""
+    aliases = {**naming.aliases, **links}
+    roles = {naming.names[path]: role for path, role in naming.roles.items()}
+    if note is None:
+        return Notes(roles, aliases, metadata)
+    return Notes(note.roles, {**aliases, **note.aliases}, metadata)
+
+
+def by_note(naming: Naming, given: Mapping[str, str]) -> Naming:
+    """Return the names that a note of ours gives, in the order of *naming*."""
+    names = unique({path: given.get(path, path) for path in naming.names})
+    taken = set(names.values())
+    return Naming(names, {}, {path: name for path, name in names.items() if path not in taken})
+
+
+def described(files: Sequence[Hdf5File], members: Mapping[str, str]) -> dict[str, str]:
+    """Return what the files say beside their values, as metadata."""
+    found = dict(members)
+    stated = {g: n for file in files for g, n in group_names(file).items() if n}
+    if stated:
+        found[GROUPS] = json.dumps(stated, sort_keys=True, ensure_ascii=False)
+    return found | {path: text for file in files for path, text in file.others.items()}
+
+
+def group_names(file: Hdf5File) -> dict[str, str]:
+    """Return every group of variables with the name it states, "" where it states none."""
+    found = {}
+    for group in file.groups:
+        path, _, last = group.rpartition("/")
+        if last == "vars":
+            found[path] = text_of(file.attribute(group, "name") or "")
+    return found
+
+
+def model_of(files: Sequence[Hdf5File], metadata: Mapping[str, str]) -> Model:
+    """Return what is known of the model whose variables these are."""
+    groups = {g: n for file in files for g, n in group_names(file).items()}
+    config = configuration(metadata)
+    about = parsed(metadata.get(METADATA, "{}"), "metadata.json")
+    version = str(about.get("keras_version", "")) if isinstance(about, dict) else ""
+    return Model(groups, config, version.startswith("2."))
+
+
+def configuration(metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the model's configuration, None where there is none."""
+    if CONFIG not in metadata:
+        return None
+    config = parsed(metadata[CONFIG], "config.json")
+    match config:
+        case {"class_name": str(), "config": {}}:
+            found: dict[str, Any] = config
+            return found
+    raise CorruptCheckpoint("config.json describes no model")
+
+
+def borrowed(naming: Naming, shapes: Mapping[str, tuple[int, ...]], like: str | Path) -> Naming:
+    """Return *naming* with the names that another file has at the same paths, of the same shape."""
+    from ..keras_h5.opening import open_layout
+
+    with open_layout(Path(like), verify=False) as other:
+        theirs = {path: other.specs[name] for name, path in other.paths.items()}
+    shared = [path for path in naming.names if path in theirs]
+    if not shared:
+        raise UnsupportedCheckpoint(
+            f"{like} has no variable at any path of this file, so there is no name to borrow; "
+            f"here: {', '.join(list(naming.names)[:3])}; there: {', '.join(list(theirs)[:3])}"
+        )
+    unlike = [path for path in shared if theirs[path].shape != shapes[path]]
+    if unlike:
+        lines = [f"  {p!r} {shapes[p]} here, {theirs[p].shape} there" for p in unlike]
+        raise UnsupportedCheckpoint("\n".join([f"{like} has other shapes:", *lines]))
+    names = unique({p: theirs[p].name if p in theirs else n for p, n in naming.names.items()})
+    roles = naming.roles | {p: role for p in shared if (role := theirs[p].role)}
+    taken = set(names.values())
+    aliases = {path: name for path, name in names.items() if path not in taken}
+    return Naming(names, roles, aliases)

@@ -1,0 +1,29 @@
+"""Any of Keras' files, opened by what it holds: extensions were given to several layouts."""
+
+from pathlib import Path
+
+from ...errors import noting
+from ..hdf5 import is_hdf5
+from ..hdf5.opened import Hdf5File
+from ..hdf5.source import Hdf5Source
+from ..keras.archive import open_archive, open_folder
+from ..keras.reading import is_saved_by_path, opened
+from ..keras.sharded import open_sharded
+from .reading import open_legacy
+
+
+def open_layout(
+    path: Path, *, verify: bool, mmap: bool = True, like: str | Path | None = None
+) -> Hdf5Source:
+    """Open the file, archive, index or folder at *path*; *verify* finds nothing to check."""
+    with noting(f"while reading {path}"):
+        if path.is_dir():
+            return open_folder(path, mmap=mmap, like=like)
+        if path.name.lower().endswith(".weights.json"):
+            return open_sharded(path, mmap=mmap, like=like)
+        if not is_hdf5(path):
+            return open_archive(path, mmap=mmap, like=like)
+        file = Hdf5File.at(path, mmap=mmap)
+        if is_saved_by_path(file):
+            return opened(str(path), [file], None, like)
+        return open_legacy(path, file, like)
