@@ -451,9 +451,9 @@ def test_a_broken_index(message: str, tmp_path: Path) -> None:
 
 
 def test_an_index_beyond_the_limit(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from warmstart.formats.safetensors import sharded as module
+    from warmstart.formats import sharded as module
 
-    monkeypatch.setattr(module, "MAX_HEADER", 10)
+    monkeypatch.setattr(module, "MAX_INDEX", 10)
     with pytest.raises(CorruptCheckpoint, match=r"the index has \d+ bytes; 10 are allowed"):
         load(sharded)
 

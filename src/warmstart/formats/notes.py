@@ -14,6 +14,7 @@ Empty parts are left out, and a source that says nothing leaves no note at all.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,6 +98,29 @@ def parse_json(text: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | N
     value = json.loads(text, object_pairs_hook=pairs_hook)
     if HALF_PAIR.search(text):
         json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def parse_object(raw: bytes | memoryview, what: str) -> dict[str, object]:
+    """Return the JSON object in *raw*; a key that stands there twice is refused."""
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            twice = sorted(key for key, count in counts.items() if count > 1)
+            raise CorruptCheckpoint(
+                f"{what} has keys more than once: {', '.join(map(repr, twice))}"
+            )
+        return found
+
+    try:
+        text = str(raw, "utf-8")
+        value = parse_json(text, unique)
+    except (ValueError, RecursionError) as error:
+        raise CorruptCheckpoint(f"{what} is not JSON in UTF-8") from error
+    if not isinstance(value, dict) or not text.startswith("{"):
+        raise CorruptCheckpoint(f"{what} is not a JSON object from its first byte on")
     return value
 
 

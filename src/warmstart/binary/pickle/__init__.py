@@ -17,7 +17,7 @@ Source: CPython 3.11, Lib/pickletools.py.
 from .builders import COMMON, Builder, BuilderTable, Unfit
 from .loading import load_at, loads
 from .machine import LARGE, Truncated
-from .nodes import Attributed, Call, Global
+from .nodes import Attributed, Call, Global, brief
 from .raw_arrays import RawArray, RawDtype
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "RawDtype",
     "Truncated",
     "Unfit",
+    "brief",
     "load_at",
     "loads",
 ]

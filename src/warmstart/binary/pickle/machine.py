@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from .builders import COMMON, BuilderTable, Unfit
 from .keys import Keys
-from .nodes import Call, Global
+from .nodes import Call, Global, brief
 
 Data = bytes | bytearray | memoryview
 
@@ -137,7 +137,7 @@ class Machine:
         """Return the value of a call that the table knows and whose arguments fit, else a node."""
         if not isinstance(args, tuple) or not isinstance(kwargs or {}, dict):
             raise CorruptCheckpoint(
-                f"{shown(function)} is to be called with a {type(args).__name__}, not a tuple"
+                f"{brief(function)} is to be called with {brief(args)}, not a tuple"
             )
         if not isinstance(function, Global):
             return Call(function, args, kwargs or {})
@@ -165,7 +165,7 @@ class Machine:
     def persistent(self, key: Any) -> Any:
         """Return what the pickle keeps elsewhere under *key*."""
         if self._persistent is None:
-            raise UnsupportedCheckpoint(f"the pickle refers to {str(key)[:80]!r} outside of it")
+            raise UnsupportedCheckpoint(f"the pickle refers to {brief(key)} outside of it")
         return self._persistent(key)
 
     # --- changes to the uppermost value ---------------------------------------------------------
@@ -211,11 +211,6 @@ class Machine:
 
 
 SIZED = (str, bytes, bytearray, memoryview, list, tuple, dict, set, frozenset)
-
-
-def shown(function: Any) -> str:
-    """Return what is to be called, in words."""
-    return str(function) if isinstance(function, Global) else f"a {type(function).__name__}"
 
 
 def cut_short(at: int) -> Truncated:

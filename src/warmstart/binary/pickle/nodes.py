@@ -59,3 +59,12 @@ class Attributed(dict[Any, Any]):
 
     def set_state(self, state: Any) -> None:
         self.state = state
+
+
+def brief(value: Any) -> str:
+    """Return *value* in a word for a message; its parts, which may go very deep, are left out."""
+    if isinstance(value, str | bytes):
+        return repr(value[:60])
+    if value is None or (isinstance(value, int | float) and abs(value) < 2**64):
+        return repr(value)
+    return str(value)[:100] if isinstance(value, Global) else f"a {type(value).__name__}"

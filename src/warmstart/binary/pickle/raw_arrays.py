@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import CorruptCheckpoint
+from .nodes import brief
 
 
 @dataclass(eq=False, slots=True)
@@ -67,7 +68,7 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
     """Return *shape* if it is one."""
     if isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape):
         return shape
-    raise CorruptCheckpoint(f"a NumPy array has the shape {str(shape)[:80]}")
+    raise CorruptCheckpoint(f"a NumPy array has {brief(shape)} for a shape, not whole numbers")
 
 
 def as_bytes(data: Any) -> Any:
@@ -76,14 +77,14 @@ def as_bytes(data: Any) -> Any:
         return data.encode("latin-1")
     if isinstance(data, bytes | bytearray | memoryview | list):
         return data
-    raise CorruptCheckpoint(f"the bytes of a NumPy array are a {type(data).__name__}")
+    raise CorruptCheckpoint(f"the bytes of a NumPy array are {brief(data)}")
 
 
 def dtype_called(code: Any, *_: Any) -> RawDtype:
     """Return the dtype called *code*, as numpy.dtype is called by a pickle."""
     text = code.decode("ascii") if isinstance(code, bytes) else code
     if not isinstance(text, str) or len(text) > 100:
-        raise CorruptCheckpoint(f"a NumPy dtype is called {str(code)[:80]!r}")
+        raise CorruptCheckpoint(f"a NumPy dtype is called {brief(code)}")
     return RawDtype(text)
 
 

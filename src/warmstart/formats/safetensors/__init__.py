@@ -12,14 +12,15 @@ Source: https://github.com/huggingface/safetensors, README, "Format", and safete
 """
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from ...errors import CheckpointNotFound
 from ...source import Source
 from ..joined import joined_by_index
+from ..sharded import ShardedSource
 from .header import MAX_HEADER
 from .reading import SafetensorsSource
-from .sharded import ShardedSource
 from .writing import save_source as save_source
 
 EXTENSIONS = (".safetensors",)
@@ -77,5 +78,6 @@ def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:
 
 def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:
     """Open a file or an index; *verify* finds nothing to check, since there are no checksums."""
-    sharded = path.name.lower().endswith(INDEX)
-    return ShardedSource(path, mmap=mmap) if sharded else SafetensorsSource(path, mmap=mmap)
+    if path.name.lower().endswith(INDEX):
+        return ShardedSource(path, partial(SafetensorsSource, mmap=mmap))
+    return SafetensorsSource(path, mmap=mmap)

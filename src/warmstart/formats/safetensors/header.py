@@ -1,7 +1,6 @@
 """The header of one safetensors file: parsed, and checked against the size of the file."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -9,7 +8,7 @@ from operator import attrgetter
 from ...binary.window import FileBytes
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import RUN_PREFIX, TensorSpec, checked_nbytes
-from ..notes import Notes, checked, decode, parse_json
+from ..notes import Notes, checked, decode, parse_object
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the reference reader
 METADATA = "__metadata__"
@@ -77,29 +76,6 @@ def read_header(file: FileBytes) -> Header:
     entries.sort(key=attrgetter("begin", "end"))
     check_tiling(entries, len(file) - 8 - n)
     return Header({entry.spec.name: entry for entry in entries}, notes, 8 + n)
-
-
-def parse_object(raw: bytes | memoryview, what: str) -> dict[str, object]:
-    """Return the JSON object in *raw*; a key that stands there twice is refused."""
-
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            counts = Counter(key for key, _ in pairs)
-            twice = sorted(key for key, count in counts.items() if count > 1)
-            raise CorruptCheckpoint(
-                f"{what} has keys more than once: {', '.join(map(repr, twice))}"
-            )
-        return found
-
-    try:
-        text = str(raw, "utf-8")
-        value = parse_json(text, unique)
-    except (ValueError, RecursionError) as error:
-        raise CorruptCheckpoint(f"{what} is not JSON in UTF-8") from error
-    if not isinstance(value, dict) or not text.startswith("{"):
-        raise CorruptCheckpoint(f"{what} is not a JSON object from its first byte on")
-    return value
 
 
 def parse_metadata(value: object, names: Mapping[str, object]) -> Notes:

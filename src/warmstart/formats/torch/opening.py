@@ -1,0 +1,60 @@
+"""A PyTorch file, of whichever form it is, as a source."""
+
+from pathlib import Path
+
+from ...binary.window import FileBytes, file_bytes
+from .contents import Contents
+from .nodes import Storage
+from .reading import TorchSource
+from .stream import read_stream
+from .tarred import BLOCK, is_tar, read_tar
+from .zipped import CONSTANTS, DATA, NOTE, Archive, byte_order, open_archive, read_pickle
+
+CODE = "code/"
+
+
+def open_file(path: Path, *, verify: bool, mmap: bool = True) -> TorchSource:
+    """Open the file at *path*."""
+    return TorchSource(
+        contents_of(file_bytes(path, mmap=mmap), verify=verify), str(path), path.stem
+    )
+
+
+def contents_of(file: FileBytes, *, verify: bool) -> Contents:
+    """Return what *file* holds; its first bytes tell the form."""
+    start = bytes(file[:BLOCK])
+    if start.startswith(b"PK"):
+        return read_zip(file, verify=verify)
+    return read_tar(file) if is_tar(start) else read_stream(file)
+
+
+def read_zip(file: FileBytes, *, verify: bool) -> Contents:
+    """Return what an archive holds."""
+    archive = open_archive(file, verify=verify)
+    scripted = archive.has(CONSTANTS)
+
+    def part_of(storage: Storage, begin: int, end: int) -> memoryview:
+        return archive.part_of(storage.key, begin, end)
+
+    return Contents(
+        read_pickle(archive, DATA, "data"),
+        archive.member(DATA).size,
+        part_of,
+        byte_order(archive),
+        bytes(archive.bytes_of(NOTE)) if archive.has(NOTE) else None,
+        sources(archive) if scripted else {},
+        read_pickle(archive, CONSTANTS, "constants") if scripted else (),
+        archive.unclaimed,
+    )
+
+
+def sources(archive: Archive) -> dict[str, str]:
+    """Return the code of TorchScript by module: code/__torch__/a/b.py is that of __torch__.a.b."""
+    start = archive.top + CODE
+    names = [n for n in archive.members if n.startswith(start) and n.endswith(".py")]
+    return {
+        name[len(start) : -len(".py")].replace("/", "."): str(
+            archive.bytes_of(name.removeprefix(archive.top)), "utf-8", "replace"
+        )
+        for name in names
+    }
