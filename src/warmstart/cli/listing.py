@@ -33,13 +33,16 @@ SORTS: Mapping[str, Callable[[TensorSpec], Any]] = {
 @click.argument("patterns", nargs=-1)
 @click.option("--sort", type=click.Choice(list(SORTS)), default="name", show_default=True)
 @click.option("--all", "run_state", is_flag=True, help="Include run state (_RUN/) and metadata.")
+@click.option("--graph", is_flag=True, help="Show the graph that goes with it instead.")
 @opening_options
 @json_option
 def command(
+    *,
     path: str,
     patterns: tuple[str, ...],
     sort: str,
     run_state: bool,
+    graph: bool,
     as_json: bool,
     **reading: Any,
 ) -> None:
@@ -50,6 +53,9 @@ def command(
     Of a folder that holds several checkpoints, or the file `checkpoint`, the checkpoints are
     listed: step, age, size, and whether they are whole.  FOLDER/checkpoint stands for its latest.
     """
+    if graph:
+        show_graph_of(path, patterns, as_json, reading)
+        return
     if not patterns and expanded(path).is_dir() and listed_as_folder(path, as_json, reading):
         return
     format, found = locate(path)
@@ -84,6 +90,17 @@ def listed_as_folder(path: str, as_json: bool, reading: Mapping[str, Any]) -> bo
     if found.warning:
         click.echo(f"{path} stands for none of them: {found.warning}", err=True)
     return True
+
+
+def show_graph_of(
+    path: str, patterns: tuple[str, ...], as_json: bool, reading: Mapping[str, Any]
+) -> None:
+    """Print the graph that goes with the checkpoint at *path*."""
+    if patterns:
+        raise click.UsageError("--graph shows the whole graph: it takes no pattern")
+    from .graph import show_graph
+
+    show_graph(path, as_json=as_json, **reading)
 
 
 def listing(
