@@ -13,7 +13,6 @@ from warmstart.errors import (
     CheckpointNotFound,
     CorruptCheckpoint,
     UnknownFormat,
-    UnsupportedCheckpoint,
     full_text,
 )
 from warmstart.formats import tf_bundle
@@ -176,15 +175,6 @@ def test_prefixes_that_begin_alike(tmp_path: Path) -> None:
     save(tmp_path / "model-100")
     save(tmp_path / "model-1000")
     assert list(data_files(tmp_path / "model-100")) == [tmp_path / "model-100.data-00000-of-00001"]
-
-
-def test_a_checkpoint_of_version_1(tmp_path: Path) -> None:
-    content = (save(tmp_path / "m").parent / "m.index").read_bytes()
-    (tmp_path / "v1.ckpt").write_bytes(content)
-    with pytest.raises(
-        UnsupportedCheckpoint, match=r"v1\.ckpt is a TensorFlow checkpoint of versio"
-    ):
-        formats.open_source(tmp_path / "v1.ckpt")
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

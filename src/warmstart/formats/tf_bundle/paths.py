@@ -210,8 +210,7 @@ def pointed(file: Path) -> Path | None:
         return None
     others = ", ".join(prefix.name for prefix in bundles(file.parent)) or "none"
     raise CheckpointNotFound(
-        f"{file} points to {str(prefixes[0])!r}, which is not there; bundles in its folder: "
-        f"{others}"
+        f"{file} points to {latest_in(file)!r}, which is not there; bundles in its folder: {others}"
     )
 
 
@@ -221,6 +220,11 @@ def candidates(file: Path) -> list[Path]:
     An absolute path that leads nowhere any more means the same name beside *file*: the folder was
     moved.
     """
-    with noting(f"while reading {file}"):
-        written = Path(parse_state(read_from(file, 0, MAX_BYTES + 1)).latest)
+    written = Path(latest_in(file))
     return [file.parent / written, file.parent / written.name]
+
+
+def latest_in(file: Path) -> str:
+    """Return the path that *file*, like `checkpoint`, gives as the latest, as it is written."""
+    with noting(f"while reading {file}"):
+        return parse_state(read_from(file, 0, MAX_BYTES + 1)).latest
