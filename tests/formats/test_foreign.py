@@ -12,16 +12,6 @@ from warmstart.formats import open_source, save_source
 SOURCE = DictSource({"w": np.arange(3.0)})
 
 
-def test_a_file_of_torch_save_is_known(tmp_path: Path) -> None:
-    import torch
-
-    torch.save({"w": torch.zeros(2)}, tmp_path / "weights.pt")
-    with pytest.raises(
-        UnknownFormat, match=r"weights\.pt is a file of torch\.save, .*weights_only"
-    ):
-        open_source(tmp_path / "weights.pt")
-
-
 def test_other_zip_archives_are_not(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "notes.zip", "w") as archive:
         archive.writestr("notes.txt", "hello")
@@ -31,11 +21,11 @@ def test_other_zip_archives_are_not(tmp_path: Path) -> None:
 
 def test_a_graph_is_told_from_its_values(tmp_path: Path) -> None:
     (tmp_path / "model-3.meta").write_bytes(b"\x0a\x00")
-    with pytest.raises(UnknownFormat, match=r"model-3\.meta is the graph of .* at .*/model-3$"):
+    with pytest.raises(UnknownFormat, match=r"is the graph of .* at .*/model-3\. .* by ls --graph"):
         open_source(tmp_path / "model-3.meta")
 
 
-@pytest.mark.parametrize("name", ["m.pt", "M.PTH", "m.pkl"])
+@pytest.mark.parametrize("name", ["m.pkl", "M.PKL"])
 def test_an_extension_of_another_library_is_not_taken_for_a_prefix(
     tmp_path: Path, name: str
 ) -> None:

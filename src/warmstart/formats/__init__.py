@@ -8,6 +8,7 @@ name such a module:
     my-format = "my_package.my_format"
 """
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -92,6 +93,7 @@ FORMATS: dict[str, str] = {
     "tf-v1": "warmstart.formats.tf_v1",
     "safetensors": "warmstart.formats.safetensors",
     "npz": "warmstart.formats.npz",
+    "torch": "warmstart.formats.torch",
     "keras": "warmstart.formats.keras",
     "keras-h5": "warmstart.formats.keras_h5",
     "msgpack": "warmstart.formats.msgpack",
@@ -193,6 +195,16 @@ def translating_os_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise CheckpointNotFound(f"{path} cannot be read: {reason}") from error
+
+
+def files_of(name: str, path: Path) -> Sequence[Path]:
+    """Return the files of the checkpoint at *path*, which `locate` returned with its format."""
+    format_ = format_named(name)
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    names = os.listdir(path.parent) if hasattr(format_, "found_in") else ()
+    joined = format_.found_in(path.parent, names) if names else {}
+    return sorted(joined.get(path, [path]))
 
 
 def open_source(

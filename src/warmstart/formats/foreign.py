@@ -2,22 +2,17 @@
 
 from pathlib import Path
 
-PYTORCH = (
-    "is a file of torch.save, which is not read; give the dict that torch.load(PATH, "
-    "weights_only=True) returns to ws.SmartInit or ws.save_vars"
+GRAPH = (
+    "is the graph of a TensorFlow checkpoint, and not its values; these may be at {}. "
+    "The graph itself is shown by ls --graph"
 )
-GRAPH = "is the graph of a TensorFlow checkpoint, and not its values; these may be at {}"
 
 #: Extensions of other libraries' files: nobody who types one wants a bundle of that name.
-NOT_WRITTEN = (".pt", ".pth", ".pkl", ".msgpack", ".onnx")
+NOT_WRITTEN = (".pkl", ".msgpack", ".onnx")
 
 
 def what_it_is(path: Path) -> str | None:
     """Return what to say of the file *path*, None when it is not known either."""
-    with path.open("rb") as file:
-        start = file.read(256)
-    if start.startswith(b"PK\3\4") and b"/data.pkl" in start:
-        return f"{path} {PYTORCH}"
     if path.suffix == ".meta":
         return f"{path} {GRAPH.format(path.with_suffix(''))}"
     return None
