@@ -94,8 +94,10 @@ FORMATS: dict[str, str] = {
     "safetensors": "warmstart.formats.safetensors",
     "npz": "warmstart.formats.npz",
     "torch": "warmstart.formats.torch",
+    "dcp": "warmstart.formats.dcp",
     "keras": "warmstart.formats.keras",
     "keras-h5": "warmstart.formats.keras_h5",
+    "orbax": "warmstart.formats.orbax",
     "msgpack": "warmstart.formats.msgpack",
     "gguf": "warmstart.formats.gguf",
     "onnx": "warmstart.formats.onnx",
@@ -219,9 +221,16 @@ def open_source(
 def open_as(
     name: str, path: Path, *, verify: bool = True, untrusted: bool = False, **options: Any
 ) -> Source:
-    """Open *path*, which `locate` returned with the *name* of its format."""
+    """Open *path*, which `locate` returned with the *name* of its format.
+
+    What goes through a C library is read in a child process if it is *untrusted*.
+    """
     format_ = format_named(name)
     taken = taken_options(name, getattr(format_, "OPTIONS", ()), options)
+    if untrusted and hasattr(format_, "C_LIBRARY"):
+        from .child import open_in_child
+
+        return open_in_child(format_, path, verify=verify, options=taken)
     source: Source = format_.open_source(path, verify=verify, **taken)
     return source
 
