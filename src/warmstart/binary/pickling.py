@@ -143,7 +143,7 @@ def int_code(value: int) -> bytes:
         return b"M" + pack("<H", value)
     if -(2**31) <= value < 2**31:
         return b"J" + pack("<i", value)
-    nbytes = value.bit_length() // 8 + 1
+    nbytes = (value + (value < 0)).bit_length() // 8 + 1  # a sign bit more than the digits take
     if nbytes > 255:
         raise CannotHold(f"an integer of {nbytes} bytes has no place in a checkpoint")
     return b"\x8a" + bytes((nbytes,)) + value.to_bytes(nbytes, "little", signed=True)

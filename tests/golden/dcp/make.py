@@ -95,7 +95,6 @@ MAKERS = {
     "mesh": (mesh, 4),
     "fsdp": (fsdp, 2),
     "apart": (apart, 2),
-    "hf": (hf, 2),
 }
 
 

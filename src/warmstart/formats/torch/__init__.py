@@ -80,3 +80,10 @@ def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:
 
         return ShardedSource(path, partial(open_file, verify=verify, mmap=mmap))
     return open_file(path, verify=verify, mmap=mmap)
+
+
+def save_source(source: Source, path: Path) -> None:
+    """Write *source* to *path* in the zip form."""
+    from .writing import write_file
+
+    write_file(source, path)

@@ -34,17 +34,15 @@ from ...binary.zip import (
     zip64_extra,
 )
 from ..arrays import Buffer
+from .zipped import NOTE
 
 FOLDER = "archive"
-#: What this library notes beside the tensors; PyTorch reads only what it knows by name.
-NOTE = ".data/warmstart"
-
 ALIGNMENT = 64
 DESCRIBED = 0x8  # sizes and checksum stand behind the data
 
 
 class TorchArchive:
-    """The archive, written from front to back."""
+    """The archive, written from front to back; PyTorch reads only the members it knows."""
 
     def __init__(self, stream: Stream, pickle: bytes) -> None:
         self._stream = stream

@@ -183,6 +183,8 @@ def value_of(part: Any, names: frozenset[str], depth: int) -> Any:
         if inner not in names:
             raise Missing(inner)
         return TensorLeaf(inner, kind == "parameter")
+    if kind == "tuple":
+        return tuple(value_of(item, names, depth - 1) for item in inner)
     if kind in ("dict", "ordered"):
         items = dict(kept_items(inner, names, depth - 1))
         return items if kind == "dict" else with_state(items, dict(rest).get("state"), depth)

@@ -1,18 +1,21 @@
 """Writing one file that `torch.load(weights_only=True)` loads, mapped too."""
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ...binary.atomic import replacing
 from ...binary.pickle.keys import MAX_TEXT
-from ...binary.pickle.nodes import Call, Global
+from ...binary.pickle.nodes import Attributed, Call, Global
 from ...binary.pickling import ORDERED, Persistent, dumps
 from ...binary.stream import Stream
+from ...names import inside
 from ...source import Source
 from ...spec import TensorSpec
 from ..arrays import bytes_of, encodable, note_faults, refuse_unheld, values_to_write
-from ..notes import encode, notes_of
+from ..notes import Notes, encode, notes_of, parse_json
 from .archive import TorchArchive
+from .reading import TREE
+from .tree import TensorLeaf, leaf_names, names_in, rebuilt
 
 ADVICE = "An .npz or a TensorFlow bundle may hold them."
 
@@ -35,26 +38,108 @@ DTYPES = {
 
 TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
 TENSOR_WITH_DTYPE = Global("torch._utils", "_rebuild_tensor_v3")
+PARAMETER = Global("torch._utils", "_rebuild_parameter")
 
 
-def save_source(source: Source, path: Path) -> None:
-    """Write *source* to *path*: a dict of tensors, tied ones on one storage."""
+def write_file(source: Source, path: Path) -> None:
+    """Write *source* to *path*: a dict of tensors, or nested as the file it came from was."""
     refuse_unheld("PyTorch", faults_of(source), ADVICE)
-    specs = [source.specs[name] for name in sorted(source.specs)]
-    pickle = dumps(state_dict(specs, source.aliases))
+    tree, notes = content_of(source)
+    filling = Filling(source)
+    pickle = dumps(filling.filled(tree))
     with replacing(path) as file:
-        stream = Stream(file, expected=len(pickle) + sum(spec.nbytes for spec in specs))
+        stream = Stream(file, expected=len(pickle) + sum(s.nbytes for s in source.specs.values()))
         archive = TorchArchive(stream, pickle)
-        for spec in specs:
+        for spec in filling.order:
             archive.add_storage(bytes_of(values_to_write(source, spec)))
-        archive.finish(encode(notes_of(source)))
+        archive.finish(encode(notes))
         stream.flush()
 
 
-def state_dict(specs: list[TensorSpec], aliases: Mapping[str, str]) -> dict[str, Call]:
-    """Return what makes each tensor by name, the n-th of *specs* on storage n."""
-    tensors = {spec.name: tensor(spec, number) for number, spec in enumerate(specs)}
-    return tensors | {alias: tensors[name] for alias, name in sorted(aliases.items())}
+def content_of(source: Source) -> tuple[Any, Notes]:
+    """Return the tree to write, tensors as `TensorLeaf`, and what is to be noted beside it.
+
+    Other names of a tensor are in the tree, so that they are not noted; neither is what the tree
+    says by itself.
+    """
+    said = notes_of(source)
+    metadata = {key: text for key, text in said.metadata.items() if key != TREE}
+    tree = None
+    if TREE in said.metadata:
+        tree = nested_again(said.metadata[TREE], source)
+    if tree is not None:
+        leaves = leaf_names(said.metadata[TREE])
+        metadata = {key: text for key, text in metadata.items() if key not in leaves}
+    else:
+        tree = {name: TensorLeaf(name) for name in (*sorted(source.specs), *sorted(source.aliases))}
+    return tree, Notes(said.roles, {}, metadata)
+
+
+def nested_again(skeleton: str, source: Source) -> Any:
+    """Return the tree of *skeleton* with the tensors that *source* still has, or None.
+
+    A tensor that the skeleton has no place for was renamed, or is new: it comes into the deepest
+    dict that its name begins with.  None where something else stands in its place, or where a
+    tensor that is gone was in a list.
+    """
+    placed = set(names_in(parse_json(skeleton)))
+    known = source.specs.keys() | source.aliases.keys()
+    tree = rebuilt(skeleton, known & placed)
+    fresh = sorted(source.specs.keys() - placed)
+    return tree if all(put_in(tree, name) for name in fresh) else None
+
+
+def put_in(tree: Any, name: str, rest: str | None = None) -> bool:
+    """Put the tensor *name* into the deepest dict that it lies in; False where its place is taken.
+
+    *rest* is what of the name is left in *tree*.
+    """
+    key = name if rest is None else rest
+    if not isinstance(tree, dict):
+        return False
+    for level, box in tree.items():
+        below = inside(key, str(level))
+        if below is not None and isinstance(box, dict):
+            return put_in(box, name, below)
+    if key in tree:
+        return False
+    tree[key] = TensorLeaf(name)
+    return True
+
+
+class Filling:
+    """A tree with its tensors, on storages numbered in the order of the pickle."""
+
+    def __init__(self, source: Source) -> None:
+        self.order: list[TensorSpec] = []
+        self._source = source
+        self._made: dict[str, Call] = {}
+
+    def filled(self, value: Any) -> Any:
+        """Return *value* with what makes a tensor for each `TensorLeaf` in it."""
+        if isinstance(value, TensorLeaf):
+            return self._tensor(value)
+        if isinstance(value, dict):
+            items = {key: self.filled(item) for key, item in value.items()}
+            if not isinstance(value, Attributed):
+                return items
+            ordered = Attributed(items)
+            ordered.state = value.state
+            return ordered
+        if isinstance(value, list | tuple):
+            return type(value)(map(self.filled, value))
+        return value
+
+    def _tensor(self, leaf: TensorLeaf) -> Call:
+        name = self._source.aliases.get(leaf.name, leaf.name)
+        spec = self._source.specs[name]
+        if name not in self._made:
+            self._made[name] = tensor(spec, len(self.order))
+            self.order.append(spec)
+        made = self._made[name]
+        if not leaf.parameter:
+            return made
+        return Call(PARAMETER, (made, spec.role != "model", Call(ORDERED)))
 
 
 def tensor(spec: TensorSpec, number: int) -> Call:
