@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ...binary.wire import as_bytes, as_number, as_text, fields, messages, text
-from ...errors import CorruptCheckpoint
+from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...names import without_output
 
 #: The scalar string tensor that holds the graph.
@@ -25,6 +25,9 @@ OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 VARIABLE_VALUE = "VARIABLE_VALUE"
 SUFFIX = "/.ATTRIBUTES/" + VARIABLE_VALUE
+
+#: Half a minute of reading at worst; a model of 10,000 layers has a graph of some 10 MB.
+MAX_NBYTES = 1 << 26
 
 #: How optimizers call their count of steps: Keras 3, Keras 2 of old.
 COUNTS = ("_iterations", "iter", "iterations")
@@ -67,17 +70,25 @@ class Node(NamedTuple):
         return bool(self.slots) or (counts and any(name in self.children for name in SIGNS))
 
 
+EMPTY = Node({}, (), ())
+
+
 class ObjectGraph:
     """The objects of a checkpoint; each is parsed when it is asked for."""
 
     def __init__(self, data: bytes) -> None:
+        if len(data) > MAX_NBYTES:
+            raise UnsupportedCheckpoint(
+                f"the graph takes {len(data)} bytes; up to {MAX_NBYTES} are looked into"
+            )
         self._nodes = list(messages(data, 1))
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     def __getitem__(self, number: int) -> Node:
-        return self._checked(number, parse_node(self._nodes[number]))
+        data = self._nodes[number]
+        return self._checked(number, parse_node(data)) if data else EMPTY
 
     def __iter__(self) -> Iterator[Node]:
         return map(self.__getitem__, range(len(self)))

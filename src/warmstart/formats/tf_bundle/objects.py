@@ -86,7 +86,7 @@ def objects_of(
     """
     graph = ObjectGraph(data)
     variables, optimizers = found_in(graph, names)
-    states = {s.key: s for node in optimizers for s in states_of(node, graph, variables)}
+    states = {s.key: s for n in optimizers for s in states_of(graph[n], graph, variables)}
     run = run_state(graph, optimizers, variables)
     shared = {
         own_name: tuple(keys)
@@ -110,18 +110,21 @@ def broken(reason: str) -> Objects:
     return Objects(fault=fault)
 
 
-def found_in(graph: ObjectGraph, names: Collection[str]) -> tuple[Variables, list[Node]]:
-    """Return those variables of *graph* that are among *names*, and every optimizer."""
+def found_in(graph: ObjectGraph, names: Collection[str]) -> tuple[Variables, list[int]]:
+    """Return those variables of *graph* that are among *names*, and the number of each optimizer.
+
+    Objects are parsed anew when they are asked for: kept, they take forty times their bytes.
+    """
     keys: dict[int, str] = {}
     own_names: dict[str, str] = {}
-    optimizers: list[Node] = []
+    optimizers: list[int] = []
     for number, node in enumerate(graph):
         variable = node.variable
         if variable is not None and variable.key in names:
             keys[number] = variable.key
             own_names.setdefault(variable.key, variable.own_name)
         if node.is_optimizer:
-            optimizers.append(node)
+            optimizers.append(number)
     return Variables(keys, own_names), optimizers
 
 
@@ -165,10 +168,10 @@ def named_state(key: str, variables: Variables) -> State:
     return State(key, owners[0], slot) if len(owners) == 1 else State(key)
 
 
-def run_state(graph: ObjectGraph, optimizers: list[Node], variables: Variables) -> set[str]:
+def run_state(graph: ObjectGraph, optimizers: list[int], variables: Variables) -> set[str]:
     """Return the keys of counters and settings: of optimizers, of the checkpoint, of metrics."""
     of_root = variables.under(graph[0]) if len(graph) else {}
-    settings = {key for node in optimizers for key in variables.under(node).values()}
+    settings = {key for n in optimizers for key in variables.under(graph[n]).values()}
     saves = {key for name, key in of_root.items() if name == SAVE_COUNTER}
     return settings | saves | {key for key in variables.own_names if METRICS in key}
 
