@@ -16,7 +16,8 @@ from warmstart.binary.atomic import write_whole
 from warmstart.formats import notes
 from warmstart.spec import RUN_PREFIX, checked_nbytes, numpy_dtype
 
-EXTENSIONS = (".weights.json",)
+EXTENSIONS = (".tensors.json",)
+CHECKS = "structure; there are no checksums, so changed values go unnoticed"
 
 
 def locate(path: Path) -> Path | None:

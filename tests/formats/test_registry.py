@@ -116,7 +116,7 @@ def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
 
 def test_a_file_of_no_format(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("hello")
-    with pytest.raises(UnknownFormat, match=r"m\.txt is none of: tf-bundle, safetensors, npz"):
+    with pytest.raises(UnknownFormat, match=r"m\.txt is none of: tf-bundle, tf-v1, safetensors"):
         formats.open_source(tmp_path / "m.txt")
 
 
@@ -147,7 +147,9 @@ def test_errors_name_the_file_once(tmp_path: Path) -> None:
 
 
 def test_a_format_by_no_name() -> None:
-    with pytest.raises(UnknownFormat, match="no format is called 'np'; known: tf-bundle, safeten"):
+    with pytest.raises(
+        UnknownFormat, match="no format is called 'np'; known: tf-bundle, tf-v1, safe"
+    ):
         formats.save_source(SOURCE, "m", format="np")
 
 
@@ -227,8 +229,8 @@ def installed(tmp_path: Path) -> dict[str, str]:
 def test_the_example_is_found_by_its_entry_point(installed: dict[str, str], tmp_path: Path) -> None:
     code = (
         "import numpy as np, warmstart as ws\n"
-        "ws.save_vars({'w': np.arange(3.0)}, 'm.weights.json')\n"
-        "ws.convert('m.weights.json', 'm.npz')\n"
+        "ws.save_vars({'w': np.arange(3.0)}, 'm.tensors.json')\n"
+        "ws.convert('m.tensors.json', 'm.npz')\n"
         "print(ws.load_vars('m.npz'))"
     )
     done = subprocess.run(
@@ -251,3 +253,15 @@ def test_the_example_keeps_the_contract(installed: dict[str, str], tmp_path: Pat
 def test_the_page_on_extending_shows_the_example(file: str) -> None:
     page = (EXAMPLE.parents[1] / "docs" / "extending.md").read_text()
     assert f"```python\n{(EXAMPLE / file).read_text()}```\n" in page
+
+
+def test_the_files_of_a_checkpoint(tmp_path: Path) -> None:
+    formats.save_source(SOURCE, tmp_path / "m")
+    formats.save_source(SOURCE, tmp_path / "m-2")
+    formats.save_source(SOURCE, tmp_path / "m.npz")
+    bundle = [tmp_path / "m.data-00000-of-00001", tmp_path / "m.index"]
+    assert formats.files_of("tf-bundle", tmp_path / "m") == bundle
+    assert formats.files_of("npz", tmp_path / "m.npz") == [tmp_path / "m.npz"]
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "folder" / "deep" / "x").touch()
+    assert formats.files_of("npz", tmp_path / "folder") == [tmp_path / "folder" / "deep" / "x"]

@@ -11,8 +11,9 @@ from ..restore.slots import OBJECT_GRAPH
 from ..source import Source, View, filtered
 from ..spec import ROLES
 from .destination import check_destination, found_as
+from .fitting import fitted
 from .options import Reading, divided, reader, writer
-from .views import Input, Progress, counted, opened, ruled, selected
+from .views import Input, Progress, counted, opened, read_ahead, ruled, selected
 
 #: Formats that can hold the graph of objects of a TensorFlow 2 checkpoint, for the way back.
 HOLD_STRINGS = ("tf-bundle", "npz")
@@ -61,7 +62,8 @@ def convert(
     reading, writing = divided(options, reader(src), writer(name))
     with opened(src, **reading) as source:
         view = ruled(without_object_graph(with_roles(source, roles), name), rules)
-        save_source(counted(view, progress), dst, format=name, **writing)
+        with read_ahead(src, source, view):
+            save_source(counted(fitted(view, source), progress), dst, format=name, **writing)
         return summary(source, view, dst, name)
 
 

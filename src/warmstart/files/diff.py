@@ -15,7 +15,7 @@ from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .compare import Comparison, compare
 from .options import Reading, divided, reader
-from .views import Input, Progress, counted, label, opened, slots_of, tied_view
+from .views import Input, Progress, counted, label, opened, read_ahead, slots_of, tied_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,11 @@ def diff(
     with opened(a, **for_a) as source_a, opened(b, **for_b) as source_b:
         view_a, view_b = compared(source_a, source_b, rules, run_state=all)
         reading = counted(view_a, progress)
-        changes = {
-            name: change_of(name, reading, view_b, rtol=rtol, atol=atol)
-            for name in shared_names(reading, view_b)
-        }
+        with read_ahead(a, source_a, view_a), read_ahead(b, source_b, view_b):
+            changes = {
+                name: change_of(name, reading, view_b, rtol=rtol, atol=atol)
+                for name in shared_names(reading, view_b)
+            }
         return Diff(
             a=label(a),
             b=label(b),

@@ -14,9 +14,10 @@ from ..source import Source
 from ..spec import RUN_PREFIX
 from .convert import refuse_same
 from .destination import check_destination
+from .fitting import fitted
 from .metagraph import read_metagraph
 from .options import Reading, divided, reader, writer
-from .views import Progress, counted, opened, selected
+from .views import Progress, counted, opened, read_ahead, selected
 
 logger = logging.getLogger("warmstart")
 
@@ -87,7 +88,8 @@ def dump(
                 len(choice.missing),
                 ", ".join(choice.missing),
             )
-        save_source(counted(view, progress), dst, format=name, **writing)
+        with read_ahead(path, source, view):
+            save_source(counted(fitted(view, source), progress), dst, format=name, **writing)
         return Dump(
             str(dst), name, choice.rule, tuple(view.specs), tuple(sorted(choice.left_out)),
             choice.missing,

@@ -14,6 +14,7 @@ from ..source import Source, as_source
 from ..spec import RUN_PREFIX
 from .destination import check_destination
 from .options import Reading
+from .views import read_ahead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ def load_vars(
     one array.  The arrays may be changed at will, which never changes the file: those of a bundle
     are mapped, and a page is copied when it is written to.
     """
-    with open_source(path, verify=verify, **options) as source:
+    with open_source(path, verify=verify, **options) as source, read_ahead(path, source):
         arrays = {
             name: writable(array)
             for name, array in source.read_all().items()

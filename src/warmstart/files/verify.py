@@ -11,7 +11,7 @@ from ..source import Source
 from ..spec import RUN_PREFIX
 from .oddities import oddities
 from .options import Reading
-from .views import Progress, counted
+from .views import Progress, counted, read_ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ def verify(
         fault = Finding("", full_text(error))
         return Verification(str(found), format, checked, 0, 0, (fault,), ())
     with source:
-        faults, notes = findings(counted(source, progress))
+        with read_ahead(found, source):
+            faults, notes = findings(counted(source, progress))
         nbytes = sum(spec.nbytes for spec in source.specs.values())
         return Verification(
             str(found), format, checked, len(source.specs), nbytes, tuple(faults), tuple(notes)

@@ -1,12 +1,13 @@
 """A source as a command needs it: opened, under rules, counted while it is read."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..binary.ahead import reading_ahead
 from ..errors import noting
-from ..formats import open_source
+from ..formats import files_of, locate, open_source
 from ..restore.rules import apply
 from ..source import Index, Source, View, as_source, filtered
 from ..spec import TensorSpec
@@ -32,6 +33,20 @@ def opened(tensors: Input, *, verify: bool = True, **options: Any) -> Iterator[S
             yield Placed(source, f"while reading {tensors}")
     else:
         yield as_source(tensors)
+
+
+def read_ahead(
+    tensors: Input, source: Source, part: Source | None = None
+) -> AbstractContextManager[None]:
+    """Return a block in which the files of *tensors*, open as *source*, are read ahead.
+
+    They are not for a small *part* of it, nor what is no file.
+    """
+    wanted = sum(spec.nbytes for spec in (part or source).specs.values())
+    whole = sum(spec.nbytes for spec in source.specs.values())
+    if not isinstance(tensors, str | Path) or 2 * wanted < whole:
+        return nullcontext()
+    return reading_ahead(files_of(*locate(tensors)))
 
 
 def label(tensors: Input) -> str:
