@@ -12,11 +12,11 @@ A node is a number, its place in the list.  Nodes may be reached by several ways
 Source: TensorFlow 2.21, core/protobuf/trackable_object_graph.proto, python/trackable/constants.py.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from functools import cached_property
 from typing import NamedTuple
 
-from ...binary.wire import as_bytes, as_number, as_text, fields, messages, text
+from ...binary.wire import as_bytes, as_number, as_text, bytes_field, fields, messages, text
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...names import without_output
 
@@ -136,6 +136,38 @@ def parse_node(data: bytes) -> Node:
         elif number == 3:
             slots.append(Slot(*parse_reference(as_bytes(value, "a slot"))))
     return Node(children, tuple(attributes), tuple(slots))
+
+
+def without_keys(data: bytes, gone: Collection[str]) -> bytes:
+    """Return the graph in *data* without the values whose keys are *gone*, all else unchanged.
+
+    Objects keep their numbers; nothing leads any more to one that has lost all its values.
+    """
+    graph = ObjectGraph(data)
+    lost = {
+        number
+        for number, node in enumerate(graph)
+        if node.attributes and all(attribute.key in gone for attribute in node.attributes)
+    }
+    parts = []
+    for number, value in fields(data):
+        message = as_bytes(value, "a part of the graph")
+        parts.append(bytes_field(number, less(message, gone, lost) if number == 1 else message))
+    return b"".join(parts)
+
+
+def less(node: bytes, gone: Collection[str], lost: Set[int]) -> bytes:
+    """Return the bytes of a node without values that are *gone* and objects that are *lost*."""
+    parts = []
+    for number, value in fields(node):
+        message = as_bytes(value, "a part of an object")
+        keeps = number != 2 or text(message, 3) not in gone
+        if number in (1, 3):
+            first, _, third = parse_reference(message)
+            keeps = lost.isdisjoint((first,) if number == 1 else (first, third))
+        if keeps:
+            parts.append(bytes_field(number, message))
+    return b"".join(parts)
 
 
 def parse_reference(data: bytes) -> tuple[int, str, int]:
