@@ -13,12 +13,39 @@ import sys
 
 class Frameworks:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"tensorflow", "torch", "keras", "jax", "flax", "optax"}:
+        if name.partition(".")[0] in {
+            "tensorflow", "tf_keras", "torch", "keras", "jax", "flax", "optax", "orbax",
+            "safetensors", "gguf", "onnx", "msgpack", "omegaconf", "snappy",
+        }:
             raise SystemExit(f"{name} was asked for")
 
 sys.meta_path.insert(0, Frameworks())
 """
 CLI = BLOCK + "from warmstart.cli import main\nmain(sys.argv[1:])"
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+#: A checkpoint of each kind, as its own framework wrote it.
+WRITTEN_BY_OTHERS = [
+    "tf_bundle/model-7", "tf_objects/keras3-1", "tf_v1/sharded-7", "tf_v1/model-7",
+    "torch/checkpoint.pt", "torch/stream.pt", "torch/tar.pt", "torch/module.pt", "torch/script.pt",
+    "torch/dtypes.pt", "torch/shards", "dcp/fsdp", "dcp/mesh", "keras/functional.keras",
+    "keras/functional.weights.h5", "keras/sharded.weights.json", "keras/old_functional.h5",
+    "msgpack/train_state.msgpack", "msgpack/chunked.msgpack", "gguf/v3.gguf", "onnx/model.onnx",
+    "onnx/external.onnx",
+]  # fmt: skip
+
+#: List, show, verify and convert the checkpoint of the first argument in the folder of the second.
+USE = """
+import sys
+from warmstart.cli import run
+path, folder = sys.argv[1:]
+for command in (["ls"], ["ls", "--all", "--json"], ["show"], ["verify"], ["convert"]):
+    name, *options = command
+    code = run([name, path, *([f"{folder}/copy.npz"] if name == "convert" else []), *options])
+    assert code == 0, (command, code)
+assert run(["diff", path, f"{folder}/copy.npz"]) == 0
+"""
 
 
 def run(code: str, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -86,3 +113,9 @@ def test_the_block_holds(name: str) -> None:
 def test_a_star_import_needs_no_framework() -> None:
     done = run(BLOCK + "from warmstart import *\nassert open is __builtins__.open")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", WRITTEN_BY_OTHERS)
+def test_what_any_framework_wrote_is_used_without_it(name: str, tmp_path: Path) -> None:
+    done = run(BLOCK + USE, str(GOLDEN / name), str(tmp_path))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
