@@ -11,7 +11,7 @@ from warmstart import formats
 from warmstart.binary.checksum import crc32c, mask
 from warmstart.binary.table import write_table
 from warmstart.binary.wire import bytes_field
-from warmstart.errors import CheckpointNotFound, CorruptCheckpoint, full_text
+from warmstart.errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint, full_text
 from warmstart.files.convert import convert
 from warmstart.files.dump import dump
 from warmstart.files.verify import verify
@@ -159,11 +159,30 @@ def test_one_place_may_have_several_names(bundle: Bundle, tmp_path: Path) -> Non
         np.testing.assert_array_equal(source.read("b"), np.zeros(8, np.uint8))
 
 
+NO_ARRAYS = {"v": 21, "r": 20, "n": 99}
+
+
 def test_what_is_no_array_is_warned_of_once(
     bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    variant = encode_entry(placed(8, 4)).replace(b"\x08\x04", b"\x08\x15", 1)
-    convert(bundle({"a": placed(0, 4), "v": variant}), tmp_path / "out")
+    uint8 = encode_entry(placed(8, 4))
+    odd = {name: uint8.replace(b"\x08\x04", bytes([8, n]), 1) for name, n in NO_ARRAYS.items()}
+    convert(bundle({"a": placed(0, 4), **odd}), tmp_path / "out")
     assert caplog.messages == [
-        "1 tensors are left out: TensorFlow's resources and variants are no arrays: v"
+        "3 tensors left out, being no arrays: n (dtype 99), r (resource), v (variant)"
     ]
+
+
+def test_what_is_no_array_is_refused_when_it_is_asked_for(bundle: Bundle) -> None:
+    prefix = bundle({"a": placed(0, 4), "v": encode_entry(placed(0, 4)).replace(b"\4", b"\x15", 1)})
+    with formats.open_source(prefix) as source:
+        assert ("a" in source.specs, "v" in source.specs, source.specs.get("v")) == (
+            True,
+            False,
+            None,
+        )
+        with pytest.raises(
+            UnsupportedCheckpoint, match="a tensor has the dtype variant: it is no a"
+        ):
+            source.read("v")
+        assert list(source.unclaimed() or ()) == []

@@ -10,10 +10,18 @@ from functools import cached_property
 from ...binary.table import Table
 from ...binary.window import FileBytes
 from ...binary.wire import as_number, fields
-from ...errors import CheckpointError, CorruptCheckpoint
+from ...errors import CheckpointError, CorruptCheckpoint, number_of
 from ...spec import RUN_PREFIX, TensorSpec
 from ..notes import Notes
-from .protos import OPAQUE_HEADS, Entry, Heads, decode_entry, decode_header, head_end
+from .protos import (
+    ARRAY_HEADS,
+    Entry,
+    Heads,
+    decode_entry,
+    decode_header,
+    head_end,
+    kind_of_no_array,
+)
 
 #: The scalar string tensor that holds the note on roles, aliases and metadata.
 NOTE = RUN_PREFIX + "state"
@@ -51,24 +59,39 @@ class Index:
     def messages(self, *, hidden: Collection[str] = ()) -> tuple[list[str], list[bytes]]:
         """Return every name but the *hidden*, sorted, and the encoded entries beside them.
 
-        Entries that are no arrays (TensorFlow's resources and variants) are left out, with one
-        warning.
+        Entries that are no arrays (TensorFlow's resources and variants, and dtypes of a newer one)
+        are left out, with one warning.
         """
         names: list[str] = []
         messages: list[bytes] = []
+        for some_names, some_messages in self._parts(hidden):
+            names += some_names
+            messages += some_messages
+        return names, messages
+
+    def _parts(self, hidden: Collection[str]) -> Iterator[tuple[list[str], list[bytes]]]:
+        """Yield what `messages` returns, block by block: a million entries need not be kept."""
+        hidden, left_out = set(hidden), dict[str, str]()
         for keys, values in self._table.blocks():
             first = bisect_left(keys, b"\1")  # before it: the header and slices
-            names += decoded(keys[first:])
-            messages += values[first:]
-        opaque = [n for n, m in zip(names, messages, strict=True) if m[:2] in OPAQUE_HEADS]
-        if opaque and not self._warned:
+            names, messages = decoded(keys[first:]), values[first:]
+            if not {message[:2] for message in messages} <= ARRAY_HEADS:
+                odd = zip(names, map(kind_of_no_array, messages), strict=True)
+                left_out |= {name: kind for name, kind in odd if kind}
+            if not (hidden.isdisjoint(names) and left_out.keys().isdisjoint(names)):
+                pairs = zip(names, messages, strict=True)
+                kept = [(n, m) for n, m in pairs if n not in hidden and n not in left_out]
+                names, messages = [n for n, _ in kept], [m for _, m in kept]
+            yield names, messages
+        if left_out and not self._warned:
             self._warned = True
-            warn_of_opaque(opaque)
-        out = {*hidden, *opaque}
-        if not out.isdisjoint(names):
-            kept = [(n, m) for n, m in zip(names, messages, strict=True) if n not in out]
-            names, messages = [n for n, _ in kept], [m for _, m in kept]
-        return names, messages
+            warn_of_no_arrays(left_out)
+
+    def has_array(self, name: str) -> bool:
+        """Return whether there is an array called *name*."""
+        key = name.encode(errors="replace")
+        message = None if is_hidden(key) else self._table.get(key)
+        return message is not None and kind_of_no_array(message) is None
 
     def places(self) -> Iterator[tuple[int, int, int]]:
         """Yield data file, offset and size of all that is stored: pieces, and no arrays, too."""
@@ -91,21 +114,22 @@ class Index:
         """Yield every name but the *hidden* with its dtype and shape, all that a listing needs."""
         heads, name = self.known_heads, ""
         try:
-            for name, message in zip(*self.messages(hidden=hidden), strict=True):
-                yield name, heads[message[: head_end(message)]]
+            for names, messages in self._parts(hidden):
+                for name, message in zip(names, messages, strict=True):
+                    yield name, heads[message[: head_end(message)]]
         except CheckpointError as error:
             error.add_note(f"in tensor {name!r}")
             raise
 
 
-def warn_of_opaque(names: list[str]) -> None:
-    """Say that *names* are left out."""
+def warn_of_no_arrays(kinds: Mapping[str, str]) -> None:
+    """Say which tensors are left out, with what they are."""
     import logging  # 3 ms, which a listing does without
 
     logging.getLogger("warmstart").warning(
-        "%d tensors are left out: TensorFlow's resources and variants are no arrays: %s",
-        len(names),
-        ", ".join(names),
+        "%s left out, being no arrays: %s",
+        number_of(len(kinds), "tensor"),
+        ", ".join(f"{name} ({kind})" for name, kind in kinds.items()),
     )
 
 
@@ -131,17 +155,13 @@ class Specs(Mapping[str, TensorSpec]):
         self._notes = notes
 
     def __getitem__(self, name: str) -> TensorSpec:
-        entry = None if self._is_hidden(name) else self._index.find(name)
+        entry = self._index.find(name) if name in self else None
         if entry is None:
             raise KeyError(name)
         return TensorSpec(name, entry.dtype, entry.shape, role_of(name, self._notes().roles))
 
     def __contains__(self, name: object) -> bool:
-        return (
-            isinstance(name, str)
-            and not self._is_hidden(name)
-            and self._index.find(name) is not None
-        )
+        return isinstance(name, str) and not self._is_hidden(name) and self._index.has_array(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all)

@@ -40,7 +40,11 @@ NUMBERS = {name: number for number, name in DTYPES.items() if number not in QUAN
 
 #: What TensorFlow can store and this library cannot hold as an array.
 OPAQUE = {20: "resource", 21: "variant"}
-OPAQUE_HEADS = frozenset(bytes([8, number]) for number in OPAQUE)  # what their entries begin with
+
+#: What the entries of arrays begin with.
+ARRAY_HEADS = frozenset(bytes([8, number]) for number in DTYPES)
+
+REFERENCE = 100  # added to the number of a type: a reference to one
 
 VERSION = 1
 
@@ -145,12 +149,24 @@ def head_end(message: bytes) -> int:
 
 def dtype_called(number: int) -> str:
     """Return our name for a DataType; a reference type is the type it refers to."""
-    name = DTYPES.get(number - 100 if number > 100 else number)
+    name = DTYPES.get(number - REFERENCE if number > REFERENCE else number)
     if name is None:
         known = OPAQUE.get(number)
         what = f"the dtype {known}" if known else f"dtype {number}, which is not known"
         raise UnsupportedCheckpoint(f"a tensor has {what}: it is no array")
     return name
+
+
+def kind_of_no_array(message: bytes) -> str | None:
+    """Return what the tensor of the entry *message* is when it is no array, else None.
+
+    Numbers above all that are known here are a newer TensorFlow's; 0 is none, and a fault.
+    """
+    number = as_number(dict(fields(message)).get(1, 0), "a dtype")
+    number -= REFERENCE if number > REFERENCE else 0
+    if number in DTYPES or number == 0:
+        return None
+    return OPAQUE.get(number, f"dtype {number}")
 
 
 def decode_shape(message: bytes) -> tuple[int, ...]:
