@@ -13,8 +13,10 @@ the key "warmstart" (`formats.notes`), only where there are any that the layout 
 TrainState, which has params, opt_state and step, says that the one is slots and the other a
 counter.
 
+A sharded checkpoint is a folder of such files with a `*.msgpack.index.json` (`formats.sharded`).
+
 There are no checksums: a changed byte among the values cannot be seen.
-Sources: flax 0.12, flax/serialization.py, and transformers' flax_model.msgpack.
+Sources: flax 0.12, flax/serialization.py; transformers 4.57, modeling_flax_utils.py.
 """
 
 import re
@@ -40,12 +42,10 @@ def locate(path: Path) -> Path | None:
         return locate_in(path)
     if not path.is_file():
         return None
-    if path.name.lower().endswith(INDEX):
+    if path.name.lower().endswith((INDEX, *EXTENSIONS)):
         return path
-    from .sniffing import begins_like_a_map, looks_like
+    from .sniffing import looks_like
 
-    if path.name.lower().endswith(EXTENSIONS):
-        return path if begins_like_a_map(path) else None
     return path if looks_like(path) else None
 
 
@@ -77,6 +77,10 @@ def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:
     """Open a file or an index; *verify* finds nothing to check, since there are no checksums."""
     from .reading import MsgpackSource
 
+    if path.name.lower().endswith(INDEX):
+        from ..sharded import ShardedSource
+
+        return ShardedSource(path, lambda shard: MsgpackSource(shard, mmap=mmap))
     return MsgpackSource(path, mmap=mmap)
 
 

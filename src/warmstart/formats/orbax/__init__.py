@@ -24,7 +24,6 @@ _src/serialization/tensorstore_utils.py; https://zarr-specs.readthedocs.io.
 
 from pathlib import Path
 
-from ...binary.folder import standing
 from ...source import Source
 
 EXTENSIONS = (".orbax",)
@@ -40,7 +39,10 @@ MARKS = ("_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt", "checkpoint", "o
 
 def locate(path: Path) -> Path | None:
     """Return the folder of an item or of a step; of a folder of steps, that of the latest."""
-    path = standing(path)
+    if path.name.endswith(EXTENSIONS) and not path.exists():
+        from ...binary.folder import standing
+
+        path = standing(path)
     if path.name in MARKS and path.is_file():
         path = path.parent
     if not path.is_dir():
