@@ -71,7 +71,7 @@ class ReadingContract:
     def test_specs_say_what_read_gives(self, tmp_path: Path) -> None:
         with self.open(self.sample(tmp_path)) as source:
             for name, spec in source.specs.items():
-                assert spec_of(name, source.read(name)) == spec
+                assert spec_of(name, source.read(name), spec.role) == spec
 
     def test_read_order_has_every_name_once(self, tmp_path: Path) -> None:
         with self.open(self.sample(tmp_path)) as source:

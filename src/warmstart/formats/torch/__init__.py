@@ -29,13 +29,13 @@ BLOCK = 512
 
 
 def locate(path: Path) -> Path | None:
-    """Return the file, or for a folder its index; only what begins as PyTorch's files do."""
+    """Return the file if it is called or begins as PyTorch's are, or for a folder its index."""
     if path.is_dir():
         found = sorted(path.glob("*" + INDEX))
         return found[0] if len(found) == 1 and not (path / "checkpoint").exists() else None
     if not path.is_file():
         return None
-    return path if path.name.endswith(INDEX) or looks_like(path) else None
+    return path if path.name.lower().endswith((*EXTENSIONS, INDEX)) or looks_like(path) else None
 
 
 def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:

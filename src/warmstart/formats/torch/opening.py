@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from ...binary.window import FileBytes, file_bytes
+from ...errors import CorruptCheckpoint, noting
 from .contents import Contents
 from .nodes import Storage
 from .reading import TorchSource
-from .stream import read_stream
+from .stream import START, read_stream
 from .tarred import BLOCK, is_tar, read_tar
 from .zipped import CONSTANTS, DATA, NOTE, Archive, byte_order, open_archive, read_pickle
 
@@ -15,9 +16,10 @@ CODE = "code/"
 
 def open_file(path: Path, *, verify: bool, mmap: bool = True) -> TorchSource:
     """Open the file at *path*."""
-    return TorchSource(
-        contents_of(file_bytes(path, mmap=mmap), verify=verify), str(path), path.stem
-    )
+    place = f"while reading {path}"
+    with noting(place):
+        contents = contents_of(file_bytes(path, mmap=mmap), verify=verify)
+        return TorchSource(contents, place, path.stem)
 
 
 def contents_of(file: FileBytes, *, verify: bool) -> Contents:
@@ -25,7 +27,14 @@ def contents_of(file: FileBytes, *, verify: bool) -> Contents:
     start = bytes(file[:BLOCK])
     if start.startswith(b"PK"):
         return read_zip(file, verify=verify)
-    return read_tar(file) if is_tar(start) else read_stream(file)
+    if is_tar(start):
+        return read_tar(file)
+    if start.startswith(START):
+        return read_stream(file)
+    raise CorruptCheckpoint(
+        f"the file begins {start[:12]!r}, as neither a zip nor a tar archive nor a stream of "
+        "torch.save does"
+    )
 
 
 def read_zip(file: FileBytes, *, verify: bool) -> Contents:

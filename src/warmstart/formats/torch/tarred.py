@@ -22,6 +22,7 @@ from .nodes import Storage, Tensor
 from .stream import part_of_storage
 
 BLOCK = 512
+RECORD = 20 * BLOCK  # what tar writes at a time
 MEMBERS = ("storages", "tensors", "pickle")
 RANK = Struct("<ii")
 
@@ -39,6 +40,10 @@ def is_tar(start: bytes) -> bool:
 
 def members_of(file: FileBytes) -> dict[str, tuple[int, int]]:
     """Return where the data of each file in the archive begin and end."""
+    if len(file) % RECORD:
+        raise CorruptCheckpoint(
+            f"the tar archive has {len(file)} bytes, not a multiple of {RECORD}: it was cut short"
+        )
     found: dict[str, tuple[int, int]] = {}
     at = 0
     while at + BLOCK <= len(file):
