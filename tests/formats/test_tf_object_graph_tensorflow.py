@@ -44,7 +44,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(net=net, optimizer=optimizer, path=Path(manager.save()))
 
 
-def graph_like(net: bool = True, *, seed: int) -> v1.Session:
+def graph_like(*, seed: int) -> v1.Session:
     """Return a session on a TensorFlow 1 graph with the variables of a `Net`, and Adam's."""
     with tf.Graph().as_default():
         v1.set_random_seed(seed)
