@@ -68,7 +68,7 @@ def written_headers(
             spec = source.specs[name]
             made = new_dataset(h5py, file, path, spec)
             if spec.dtype == "string":
-                h5py.Dataset(made)[...] = source.read(name)
+                h5py.Dataset(made)[...] = as_numbers(source.read(name))
             elif spec.size:
                 places.append((made.get_offset(), name))
         for group, attributes in layout.attributes.items():
@@ -103,6 +103,14 @@ def new_dataset(h5py: Any, file: Any, path: str, spec: TensorSpec) -> Any:
     if raw:
         h5py.Dataset(made).attrs[DTYPE] = spec.dtype
     return made
+
+
+def as_numbers(strings: "np.ndarray") -> "np.ndarray":
+    """Return strings as HDF5 takes bytes of any number and kind."""
+    found = np.empty(strings.shape, object)
+    for place in np.ndindex(strings.shape):
+        found[place] = np.frombuffer(strings[place], np.uint8)
+    return found
 
 
 def write_attribute(group: Any, key: str, value: Any) -> None:

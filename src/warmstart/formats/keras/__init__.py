@@ -14,7 +14,6 @@ from pathlib import Path
 
 from ...errors import CannotHold
 from ...source import Source
-from ..hdf5 import is_hdf5
 
 EXTENSIONS = (".weights.h5", ".keras", ".weights.json")
 OPTIONS = frozenset({"mmap", "like"})
@@ -25,28 +24,17 @@ CHECKS = (
     "between its parts, so that bytes that nothing accounts for are no fault"
 )
 
-MEMBERS = (b"metadata.json", b"config.json", b"model.weights.h5")
+#: What a saved model consists of, in this order.
+MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 
 
 def locate(path: Path) -> Path | None:
-    """Return *path* if it is called and begins as one of Keras' files, or is such a folder."""
-    name = path.name.lower()
+    """Return *path* if it is a file called so, or such an archive, or the folder of one."""
     if path.is_dir():
-        whole = all((path / member.decode()).is_file() for member in MEMBERS)
-        return path if whole else None
+        return path if all((path / member).is_file() for member in MEMBERS) else None
     if not path.is_file():
         return None
-    if name.endswith(".weights.json"):
-        return path if starts_with(path, b"{") else None
-    if name.endswith(".weights.h5"):
-        return path if is_hdf5(path) else None
-    return path if is_archive(path) else None
-
-
-def starts_with(path: Path, start: bytes) -> bool:
-    """Return whether the file begins with *start*."""
-    with path.open("rb") as file:
-        return file.read(len(start)) == start
+    return path if path.name.lower().endswith(EXTENSIONS) or is_archive(path) else None
 
 
 def is_archive(path: Path) -> bool:
@@ -54,7 +42,7 @@ def is_archive(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(30)
         name = file.read(int.from_bytes(start[26:28], "little"))
-    return start.startswith(b"PK\3\4") and (name in MEMBERS or path.name.lower().endswith(".keras"))
+    return start.startswith(b"PK\3\4") and name in [member.encode() for member in MEMBERS]
 
 
 def open_source(

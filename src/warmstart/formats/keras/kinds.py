@@ -37,6 +37,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "additive_attention": ("scale?use_scale",),
     "spectral_normalization": ("vector_u",),
     "seed_generator": ("seed_generator_state",),
+    "mean": ("total", "count"),
 }
 
 #: Layers whose parts have names of their own: kind -> attribute -> (name, kind).
@@ -75,6 +76,8 @@ OPTIMIZERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "rm_sprop": (("velocity",), ("momentum?momentum",), ("average_gradient?centered",)),
     "schedule_free_adam_w": ADAM[:1],
 }
+#: The same for Keras 2, which calls a slot Adam/m/dense/kernel.
+OLD_OPTIMIZERS = {"adam": (("m", "v"),), "adam_w": (("m", "v"),), "sgd": (("m",),)}
 #: What any optimizer may keep before these.
 KEPT_FIRST = (("average?use_ema",), ("gradient_accumulator?gradient_accumulation_steps",))
 

@@ -46,10 +46,12 @@ def described(
     kind = snake_case(item["class_name"])
     trainable = trainable and config.get("trainable", True) is not False
     name = str(config.get("name") or kind)
+    if path.endswith("/forward_layer") and not name.startswith("forward_"):  # Keras 2
+        name = f"forward_{name}"
     yield path, Layer(kind, name, config, trainable, "input_layers" in config)
     for attribute, (own_name, own_kind) in PARTS.get(kind, {}).items():
         yield below(path, attribute), Layer(own_kind, own_name, config, trainable, False)
-    for key, value in config.items():
+    for key, value in parts_of(kind, config):
         attribute = ATTRIBUTES.get((kind, key), key)
         if is_layer(value):
             yield from described(below(path, attribute), value, trainable, depth - 1)
@@ -58,6 +60,17 @@ def described(
             for group, each in zip(grouped(members), members, strict=True):
                 place = below(below(path, attribute), group)
                 yield from described(place, each, trainable, depth - 1)
+
+
+def parts_of(kind: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what may hold layers; Keras 2 describes only one direction of a Bidirectional."""
+    yield from config.items()
+    inner = config.get("layer")
+    if not isinstance(inner, dict) or not is_layer(inner):
+        return
+    if kind == "bidirectional" and "backward_layer" not in config:
+        name = f"backward_{inner['config'].get('name')}"
+        yield "backward_layer", {**inner, "config": {**inner["config"], "name": name}}
 
 
 def is_layer(item: object) -> bool:

@@ -2,7 +2,7 @@
 
     layers/dense_1/vars/0      ->      sequential/head/kernel
 
-The layers' own names are from the groups' attribute "name" (Keras 3.8 and later), or from the
+The layers' own names are from the groups' attribute "name" (of newer Keras 3), or from the
 configuration; a variable's from the kind of its layer.  As in Keras, what stands in a functional
 model is not named after it: those layers were built before it was.  What is not certain keeps its
 number, and names that would not be unique are paths.
@@ -119,12 +119,19 @@ class Tree:
         path = ""
         for part in group.split("/") if group else ():
             path = below(path, part)
+            if self._is_nameless(path):
+                continue
             if path in self._groups or path in self._layers:
                 inner = self._is_functional(path) or self._is_old_model(path)
                 scope = [] if inner else [*scope, self._name(path)]
             elif not self._knows_names and part not in LISTS:
                 scope.append(part)
         return scope
+
+    def _is_nameless(self, path: str) -> bool:
+        """Return whether the layer at *path* is in no name: in Keras 2, one applied over time."""
+        parent, _, attribute = path.rpartition("/")
+        return self._old and attribute == "layer" and self._kind(parent) == "time_distributed"
 
     def _is_old_model(self, path: str) -> bool:
         return self._old and path in self._layers and "layers" in self._layers[path].config

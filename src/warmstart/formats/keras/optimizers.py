@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .kinds import KEPT_FIRST, OPTIMIZERS, chosen, snake_case
+from .kinds import KEPT_FIRST, OLD_OPTIMIZERS, OPTIMIZERS, chosen, snake_case
 from .layers import below
 
 if TYPE_CHECKING:
@@ -32,13 +32,15 @@ def optimizer_names(
     counters = len([path for path in paths[:2] if shapes[path] == ()])
     found = {}
     for path, name in zip(paths, ("iteration", "learning_rate")[:counters], strict=False):
-        found[path] = (f"{scope}/{name}", "run")
+        found[path] = (name if model.old else f"{scope}/{name}", "run")
     rest = paths[counters:]
     trained = [path for path in names if roles.get(path) == "trainable"]
-    slots = list(slots_of(compiled, trained)) if compiled else []
+    slots = list(slots_of(compiled, trained, old=model.old)) if compiled else []
     if [shapes[path] for path in rest] == [shapes[variable] for variable, _ in slots]:
         for path, (variable, slot) in zip(rest, slots, strict=True):
-            found[path] = (f"{scope}/{names[variable].replace('/', '_')}_{slot}", "slot")
+            name = names[variable]
+            new = f"{scope}/{name.replace('/', '_')}_{slot}"
+            found[path] = (f"{scope}/{slot}/{name}" if model.old else new, "slot")
         return found
     numbered = {path: (below(scope, path.rpartition("/")[2]), "slot") for path in rest}
     return found | numbered
@@ -53,10 +55,11 @@ def compiled_optimizer(model: "Model") -> tuple[str, Mapping[str, Any]] | None:
 
 
 def slots_of(
-    compiled: tuple[str, Mapping[str, Any]], trained: list[str]
+    compiled: tuple[str, Mapping[str, Any]], trained: list[str], *, old: bool
 ) -> Iterator[tuple[str, str]]:
     """Yield (path of the variable, slot) for each slot, in the order of saving."""
     kind, config = compiled
-    for group in (*KEPT_FIRST, *OPTIMIZERS.get(kind, ())):
+    kept = OLD_OPTIMIZERS.get(kind, ()) if old else (*KEPT_FIRST, *OPTIMIZERS.get(kind, ()))
+    for group in kept:
         slots = [slot for slot in (chosen(item, config) for item in group) if slot]
         yield from ((variable, slot) for variable in trained for slot in slots)

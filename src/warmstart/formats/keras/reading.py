@@ -83,7 +83,8 @@ def group_names(file: Hdf5File) -> dict[str, str]:
 
 def model_of(files: Sequence[Hdf5File], metadata: Mapping[str, str]) -> Model:
     """Return what is known of the model whose variables these are."""
-    groups = {g: n for file in files for g, n in group_names(file).items()}
+    pairs = [pair for file in files for pair in group_names(file).items()]
+    groups = dict(sorted(pairs))  # of a group in several files one states the name: it is last
     config = configuration(metadata)
     about = parsed(metadata.get(METADATA, "{}"), "metadata.json")
     version = str(about.get("keras_version", "")) if isinstance(about, dict) else ""

@@ -29,8 +29,10 @@ CHECKS = (
 
 
 def locate(path: Path) -> Path | None:
-    """Return *path* if it is a file that begins as HDF5 does, whatever it is called."""
-    return path if path.is_file() and is_hdf5(path) else None
+    """Return *path* if it is a file called so, or one that begins as HDF5 does."""
+    if not path.is_file():
+        return None
+    return path if path.name.lower().endswith(EXTENSIONS) or is_hdf5(path) else None
 
 
 def open_source(

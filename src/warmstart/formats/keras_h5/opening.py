@@ -3,13 +3,18 @@
 from pathlib import Path
 
 from ...errors import noting
-from ..hdf5 import is_hdf5
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Hdf5Source
 from ..keras.archive import open_archive, open_folder
 from ..keras.reading import is_saved_by_path, opened
 from ..keras.sharded import open_sharded
 from .reading import open_legacy
+
+
+def begins(path: Path, start: bytes) -> bool:
+    """Return whether the file at *path* begins with *start*."""
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
 
 
 def open_layout(
@@ -21,7 +26,7 @@ def open_layout(
             return open_folder(path, mmap=mmap, like=like)
         if path.name.lower().endswith(".weights.json"):
             return open_sharded(path, mmap=mmap, like=like)
-        if not is_hdf5(path):
+        if begins(path, b"PK\3\4"):
             return open_archive(path, mmap=mmap, like=like)
         file = Hdf5File.at(path, mmap=mmap)
         if is_saved_by_path(file):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import CorruptCheckpoint
+from ...names import inside as inside_scope
 from ...names import last, without_output
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Found, Hdf5Source
@@ -113,7 +114,8 @@ def by_lists(file: Hdf5File, weights: list[Weight]) -> Naming:
         name = plain[each.path]
         path = file.links.get(each.path, each.path)
         layer = each.layer.removeprefix(WEIGHTS + "/")
-        names[path] = f"{layer}/{name}" if counts[name] > 1 else name
+        own = counts[name] == 1 or inside_scope(name, layer) is not None
+        names[path] = name if own else f"{layer}/{name}"
         role = role_of(each, name)
         if role:
             roles[path] = role

@@ -126,11 +126,20 @@ def derived(source: Source) -> Structure:
     names = {}
     escaped = odd_names(source)
     for name in sorted(source.specs, key=usual_order):
-        shown = quote(name, safe="") if name in escaped else name
+        shown = one_part(name) if name in escaped else name
         weight = Weight(parent(shown) or TOP, shown)
         layers.setdefault(weight.layer, []).append(weight)
         names[weight.path] = name
     return Structure(dict(sorted(layers.items())), names, {})
+
+
+def one_part(name: str) -> str:
+    """Return *name* as one part of a path, another for every name.
+
+    >>> one_part("a//b"), one_part("."), one_part("")
+    ('a%2F%2Fb', '%2E', '%')
+    """
+    return quote(name, safe="").replace(".", "%2E") or "%"
 
 
 def usual_order(name: str) -> tuple[str, int, str]:
