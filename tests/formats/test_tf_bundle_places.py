@@ -112,6 +112,10 @@ def test_all_that_is_missing_is_named_at_once(bundle: Bundle, tmp_path: Path) ->
                 attempt()
             assert str(caught.value).splitlines() == lines
         source.check(["here", "layer0/w"])
+    assert [str(fault) for fault in verify(prefix).faults] == [
+        f"layer{i}/{{b,w}}: its data file {prefix}.data-0000{i}-of-00004 is not there"
+        for i in (1, 2)
+    ]
 
 
 def test_bytes_that_belong_to_no_tensor(bundle: Bundle) -> None:

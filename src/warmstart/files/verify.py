@@ -5,8 +5,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from ..errors import CheckpointError, CorruptCheckpoint, full_text, number_of
+from ..errors import (
+    CheckpointError,
+    CheckpointNotFound,
+    CorruptCheckpoint,
+    full_text,
+    number_of,
+)
 from ..formats import format_named, locate, open_source
+from ..names import grouped
 from ..source import Source
 from ..spec import RUN_PREFIX
 from .oddities import oddities
@@ -90,14 +97,19 @@ def verify(
 def findings(source: Source) -> tuple[list[Finding], list[Finding]]:
     """Return the faults and the notes from reading every tensor of *source*."""
     faults, notes = [], []
+    absent: dict[str, list[str]] = {}  # names by the file that is not there, which takes many along
     for name in source.read_order():
         try:
             array = source.read(name)
+        except CheckpointNotFound as error:
+            absent.setdefault(str(error), []).append(name)
+            continue
         except CheckpointError as error:
             faults.append(Finding(name, full_text(error)))
             continue
         if not name.startswith(RUN_PREFIX):
             notes += [Finding(name, text) for text in oddities(array)]
+    faults += [Finding(", ".join(grouped(names)), text) for text, names in absent.items()]
     whole = [Finding("", text) for text in faults_of_whole(source, alone=not faults)]
     notes += [Finding("", f"nothing accounts for {run}") for run in source.unclaimed() or ()]
     return faults + whole, notes
