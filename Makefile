@@ -3,9 +3,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+GUIDED := tf-bundle tf-v1 safetensors npz torch dcp msgpack gguf onnx
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench fuzz clean
 
 demo: .venv/demo.stamp
 	$(BIN)/warmstart demo --engine torch
@@ -24,6 +25,12 @@ lint: .venv/dev.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python bench/run.py
+
+# SECONDS=600 FORMATS="gguf onnx": how long, and which readers; all of them without any
+fuzz: .venv/dev.stamp
+	$(BIN)/python fuzz/run.py $(FORMATS) --seconds $(or $(SECONDS),120)
+	$(INSTALL) -e '.[fuzz]' && for format in $(or $(FORMATS),$(GUIDED)); do \
+		$(BIN)/python fuzz/run.py $$format --guided --seconds $(or $(SECONDS),60) || exit 1; done
 
 # torch is asked for by its exact version, which is a CPU build where one is offered
 .venv/demo.stamp: pyproject.toml constraints.txt
