@@ -1,6 +1,7 @@
 """Make these checkpoints with PyTorch itself: `python make.py`, four processes on one machine.
 
 ranks        2 ranks: tensors sharded along each axis, unevenly, replicated, on a 1-D mesh; values
+pair         2 ranks: one small tensor
 mesh         4 ranks, 2 x 2: a tensor sharded along both axes, another along one and replicated
 fsdp         2 ranks: a model under FSDP2 with momentum, one step trained, by `get_state_dict`;
              fsdp.safetensors has the same tensors whole
@@ -48,6 +49,11 @@ def ranks(folder: str) -> None:
     dcp.save(state, checkpoint_id=folder)
 
 
+def pair(folder: str) -> None:
+    mesh = init_device_mesh("cpu", (2,))
+    dcp.save({"w": distribute_tensor(torch.arange(3), mesh, [Shard(0)])}, checkpoint_id=folder)
+
+
 def mesh(folder: str) -> None:
     grid = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "model"))
     square = torch.arange(35.0).reshape(5, 7)
@@ -92,6 +98,7 @@ def apart(folder: str) -> None:
 
 MAKERS = {
     "ranks": (ranks, 2),
+    "pair": (pair, 2),
     "mesh": (mesh, 4),
     "fsdp": (fsdp, 2),
     "apart": (apart, 2),

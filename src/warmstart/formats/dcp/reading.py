@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...binary.window import FileBytes, file_bytes
 from ...errors import CheckpointNotFound, CorruptCheckpoint, noting
 from ...source import Index, Source, no_such_tensor
 from ...spec import RUN_PREFIX, TensorSpec, dtype_name
-from ..arrays import settled
+from ..leaf_text import shown
 from ..notes import Notes, checked, decode
-from .items import array_of, text_of, value_of
+from .items import array_of, value_of
 from .metadata import Chunk, Contents, Place, read_metadata
+from .structure import TREE, Structure, encoded
 from .tiling import shared
 
 if TYPE_CHECKING:
@@ -59,20 +60,24 @@ class DcpSource(Source):
     @cached_property
     def metadata(self) -> Mapping[str, str]:
         """What the note says, and every value that is no tensor by its name, as JSON."""
-        return {**dict(self._values()), **self._notes.metadata}
+        values = dict(self._values())
+        found = {name: shown(value) for name, value in values.items()}
+        plain = {name: value for name, value in values.items() if can_be_written(value)}
+        structure = encoded(Structure(self._contents.paths, plain))
+        return {**found, **({} if structure is None else {TREE: structure}), **self._notes.metadata}
 
-    def _values(self) -> Iterator[tuple[str, str]]:
+    def _values(self) -> Iterator[tuple[str, Any]]:
         for name, place in self._contents.values.items():
             if name != NOTE:
-                with noting(f"in the value {name!r} in {place.file}"), noting(self._place):
-                    yield name, text_of(self._bytes(place), verify=self._verify)
+                with noting(self._place), noting(f"in the value {name!r} in {place.file}"):
+                    yield name, value_of(self._bytes(place), verify=self._verify)
 
     def read(self, name: str) -> "np.ndarray":
         spec = self._spec(name)
         chunks = self._contents.chunks[spec.name]
         with noting(self._place):
             if len(chunks) == 1:
-                return self._aligned(self._array(spec, chunks[0]))
+                return self._array(spec, chunks[0])
             return self._joined(spec, chunks, [range(n) for n in spec.shape])
 
     def read_slice(self, name: str, index: Index) -> "np.ndarray":
@@ -123,9 +128,6 @@ class DcpSource(Source):
                 )
         return array
 
-    def _aligned(self, array: "np.ndarray") -> "np.ndarray":
-        return settled(array if array.flags.aligned else array.copy())
-
     def _joined(
         self, spec: TensorSpec, chunks: Sequence[Chunk], wanted: Sequence[range]
     ) -> "np.ndarray":
@@ -149,6 +151,15 @@ class DcpSource(Source):
             raise CorruptCheckpoint(f"the item {NOTE!r} is no note of this library")
         notes = decode(text)
         return checked(notes, self._contents.specs.keys() - notes.aliases.keys())
+
+
+def can_be_written(value: Any) -> bool:
+    """Return whether *value* is of plain kinds, which are written again as they are."""
+    if isinstance(value, dict):
+        return all(can_be_written(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple | set):
+        return all(map(can_be_written, value))
+    return value is None or isinstance(value, bool | int | float | str | bytes | complex)
 
 
 def slots_in(paths: Mapping[str, tuple[str | int, ...]]) -> set[str]:

@@ -1,8 +1,10 @@
 """Writing a folder that `torch.distributed.checkpoint.load` restores, in any number of ranks."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ...binary.atomic import write_whole
 from ...binary.folder import refuse_strangers, replacing_folder
@@ -11,13 +13,14 @@ from ...binary.pickling import New, dumps
 from ...binary.stream import Stream
 from ...source import Source
 from ...spec import TensorSpec
-from ..arrays import bytes_of, note_faults, refuse_unheld, values_to_write
-from ..notes import encode, notes_of
+from ..arrays import Buffer, bytes_of, note_faults, refuse_unheld, values_to_write
+from ..notes import Notes, encode, notes_of
 from ..torch.archive import TorchArchive
 from ..torch.writing import ADVICE, dtype_fault, name_fault, tensor
 from . import DATA, METADATA, OF_ONE_RANK
 from .metadata import Place
 from .reading import ALIGNMENT, NOTE
+from .structure import TREE, Structure, decoded
 
 FILE = "__0_0" + DATA
 
@@ -40,10 +43,28 @@ def write_folder(source: Source, path: Path) -> None:
     """Write *source* to the folder *path*: one data file, a chunk a tensor, sorted by name."""
     refuse_unheld("A distributed checkpoint", faults_of(source), ADVICE)
     refuse_strangers(path, is_ours)
-    specs = [source.specs[name] for name in sorted(source.specs)]
+    structure, notes = content_of(source)
     with replacing_folder(path) as folder:
-        places = write_items(source, specs, folder / FILE)
-        write_whole(folder / METADATA, metadata_of(specs, source.aliases, places))
+        places = write_items(source, {**structure.values, **noted(notes)}, folder / FILE)
+        write_whole(folder / METADATA, metadata_of(source, structure, places))
+
+
+def content_of(source: Source) -> tuple[Structure, Notes]:
+    """Return the structure to write, and what is to be noted beside it."""
+    said = notes_of(source)
+    text = said.metadata.get(TREE)
+    if text is None:
+        return Structure(), said
+    structure = decoded(text, source.specs.keys() | source.aliases.keys())
+    given = structure.values.keys() | {TREE}
+    left = {key: value for key, value in said.metadata.items() if key not in given}
+    return structure, replace(said, metadata=left)
+
+
+def noted(notes: Notes) -> dict[str, str]:
+    """Return the note as an item, if there is anything to note."""
+    note = encode(notes)
+    return {} if note is None else {NOTE: note}
 
 
 def is_ours(name: str) -> bool:
@@ -63,24 +84,26 @@ def faults_of(source: Source) -> dict[str, str]:
     return faults
 
 
-def write_items(source: Source, specs: Iterable[TensorSpec], path: Path) -> dict[str, Place]:
-    """Write each tensor and the note to a new file *path*; return where they lie."""
+def write_items(source: Source, values: Mapping[str, Any], path: Path) -> dict[str, Place]:
+    """Write each tensor and then *values* to a new file *path*; return where they lie."""
     places = {}
-    note = encode(notes_of(source))
     with path.open("xb", buffering=0) as file:
         stream = Stream(file, expected=sum(spec.nbytes for spec in source.specs.values()))
-        for spec in specs:
+
+        def add(name: str, pickle: bytes, *storages: Buffer) -> None:
             stream.pad(ALIGNMENT)
             begin = stream.position
-            archive = TorchArchive(stream, pickle_of(spec.dtype, spec.shape))
-            archive.add_storage(bytes_of(values_to_write(source, spec)))
+            archive = TorchArchive(stream, pickle)
+            for storage in storages:
+                archive.add_storage(storage)
             archive.finish()
-            places[spec.name] = Place(FILE, begin, stream.position)
-        if note is not None:
-            stream.pad(ALIGNMENT)
-            begin = stream.position
-            TorchArchive(stream, dumps(note)).finish()
-            places[NOTE] = Place(FILE, begin, stream.position)
+            places[name] = Place(FILE, begin, stream.position)
+
+        for name in sorted(source.specs):
+            spec = source.specs[name]
+            add(name, pickle_of(spec.dtype, spec.shape), bytes_of(values_to_write(source, spec)))
+        for name in sorted(values):
+            add(name, dumps(values[name]))
         stream.flush()
     return places
 
@@ -91,20 +114,18 @@ def pickle_of(dtype: str, shape: tuple[int, ...]) -> bytes:
     return dumps(tensor(TensorSpec("", dtype, shape), 0))
 
 
-def metadata_of(
-    specs: Iterable[TensorSpec], aliases: Mapping[str, str], places: Mapping[str, Place]
-) -> bytes:
+def metadata_of(source: Source, structure: Structure, places: Mapping[str, Place]) -> bytes:
     """Return the pickle that says what lies where; an alias lies where its tensor does."""
-    named = {spec.name: spec for spec in specs}
-    named |= {alias: named[name] for alias, name in sorted(aliases.items())}
-    items = {name: tensor_metadata(spec) for name, spec in named.items()}
-    stored = dict(stored_tensors(named, places))
-    if NOTE in places:
-        items[NOTE] = New(VALUE)
-        stored[index_of(NOTE, None)] = info_of(places[NOTE])
+    specs = {name: source.specs[name] for name in sorted(source.specs)}
+    specs |= {alias: specs[name] for alias, name in sorted(source.aliases.items())}
+    items = {name: tensor_metadata(spec) for name, spec in specs.items()}
+    stored = dict(stored_tensors(specs, places))
+    for name in sorted(places.keys() - source.specs.keys()):
+        items[name] = New(VALUE)
+        stored[index_of(name, None)] = info_of(places[name])
     state = {
         "state_dict_metadata": items,
-        "planner_data": {name: (name,) for name in items},
+        "planner_data": {name: structure.path(name) for name in items},
         "storage_data": stored,
         "storage_meta": None,
         "version": VERSION,
@@ -127,10 +148,10 @@ def properties(dtype: str) -> New:
 
 
 def stored_tensors(
-    named: Mapping[str, TensorSpec], places: Mapping[str, Place]
+    specs: Mapping[str, TensorSpec], places: Mapping[str, Place]
 ) -> Iterator[tuple[New, New]]:
     """Yield for each name its index and where it lies."""
-    for name, spec in named.items():
+    for name, spec in specs.items():
         yield index_of(name, (0,) * len(spec.shape)), info_of(places[spec.name])
 
 
