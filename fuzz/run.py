@@ -39,7 +39,7 @@ def main() -> int:
         seed = json.loads((arguments.again / "input.json").read_text())
         print(harness.tried(arguments.again / "files" / seed["path"], seed["format"]))
         return 0
-    chosen = arguments.formats or list(seeds.seeds())
+    chosen = arguments.formats or seeds.formats.format_names()
     return at_random(chosen, arguments.seconds, arguments.seed)
 
 
@@ -120,7 +120,7 @@ def at_random(chosen: list[str], seconds: float, seed: int | None) -> int:
     number = random.randrange(2**32) if seed is None else seed
     rng, tally = random.Random(number), Tally()
     print(f"--seed {number}", flush=True)
-    every = [each for name in chosen for each in seeds.seeds().get(name, [])]
+    every = [each for name in chosen for each in seeds.seeds_of(name)]
     quick = [each for each in every if not each.in_child] or every
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
@@ -147,9 +147,10 @@ def guided(arguments: argparse.Namespace) -> int:
 
         for name in seeds.formats.format_names():
             seeds.formats.format_named(name)
-        every = [s for name in arguments.formats for s in seeds.seeds()[name]]
+        every = [s for name in arguments.formats for s in seeds.seeds_of(name)]
     tally = Tally()
     folder = Path(tempfile.mkdtemp())
+    FINDINGS.mkdir(exist_ok=True)
 
     def one(data: bytes) -> None:
         each = every[data[0] % len(every)] if data else every[0]
@@ -174,9 +175,6 @@ def guided(arguments: argparse.Namespace) -> int:
          "-rss_limit_mb=6000", "-timeout=60", "-verbosity=1", f"-artifact_prefix={FINDINGS}/"],
         one,
     )  # fmt: skip
-    import atexit
-
-    atexit.register(lambda: print(tally.told(), flush=True))
     atheris.Fuzz()
     return 0
 

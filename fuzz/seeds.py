@@ -33,17 +33,16 @@ class Seed(NamedTuple):
 
 
 @cache
-def seeds() -> dict[str, list[Seed]]:
-    """Return all seeds, by format."""
-    found: dict[str, list[Seed]] = {}
-    for seed in [*golden(), *written()]:
-        found.setdefault(seed.format, []).append(seed)
-    return found
+def seeds_of(format: str) -> list[Seed]:
+    """Return all seeds of a format."""
+    whole = [seed_of(format, path) for name, path in golden() if name == format]
+    return [seed for seed in [*whole, *written(format)] if seed is not None]
 
 
-def golden() -> list[Seed]:
-    """Return a seed of every golden checkpoint that is small."""
-    found, seen = [], set()
+@cache
+def golden() -> list[tuple[str, Path]]:
+    """Return the format and the place of every golden checkpoint."""
+    found = {}
     folders = [p for p in GOLDEN.rglob("*") if p.is_dir() and p.name != "__pycache__"]
     files = [p for p in GOLDEN.rglob("*") if p.is_file() and p.suffix not in (".py", ".json")]
     for path in sorted([*folders, *files]):
@@ -51,40 +50,47 @@ def golden() -> list[Seed]:
             format, at = formats.locate(path)
         except CheckpointError:
             continue
-        if at not in seen:
-            seen.add(at)
-            found += seed_of(format, at)
-    return found
+        found[at] = format
+    return [(format, at) for at, format in found.items()]
 
 
-def written() -> list[Seed]:
-    """Return a seed for every format that this library writes, and each way of writing it."""
-    source = DictSource(
-        {"fc/kernel": np.arange(6.0).reshape(2, 3), "b": np.ones(3, "float16"),
-         "w": np.zeros((0, 2)), "words": np.array([b"a", b"bc"], object)},
-        roles={"fc/kernel": "trainable"}, aliases={"tied": "b"}, metadata={"run": "1"},
-    )  # fmt: skip
-    plain = DictSource({"fc/kernel": np.arange(6.0).reshape(2, 3), "b": np.ones(3, "float32")})
+PLAIN = {"fc/kernel": np.arange(6.0).reshape(2, 3), "b": np.ones(3, "float32")}
+RICH = DictSource(
+    {**PLAIN, "w": np.zeros((0, 2)), "words": np.array([b"a", b"bc"], object)},
+    roles={"fc/kernel": "trainable"}, aliases={"tied": "b"}, metadata={"run": "1"},
+)  # fmt: skip
+
+#: Format -> under which names checkpoints of which tensors are written here.
+WRITTEN: dict[str, dict[str, DictSource]] = {
+    "tf-bundle": {"m": RICH},
+    "npz": {"m.npz": RICH, "m.npy": DictSource({"x": PLAIN["b"]})},
+    "safetensors": {"m.safetensors": DictSource(PLAIN, metadata={"run": "1"})},
+    "torch": {"m.pt": DictSource(PLAIN)},
+    "msgpack": {"m.msgpack": DictSource(PLAIN)},
+    "dcp": {"m": DictSource(PLAIN)},
+}
+
+
+def written(format: str) -> list[Seed | None]:
+    """Return the seeds of a format that this library writes."""
     found = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name, kind, tensors in (
-            ("m", "tf-bundle", source), ("m.npz", "npz", source), ("m.npy", "npz", None),
-            ("m.safetensors", "safetensors", plain), ("m.pt", "torch", plain),
-            ("m.msgpack", "msgpack", plain), ("m.ckpt", "dcp", plain),
-        ):  # fmt: skip
-            at = Path(folder) / kind / name
-            at.parent.mkdir(exist_ok=True)
-            if tensors is None:
-                np.save(at, np.arange(6.0).reshape(2, 3))
+    for name, source in WRITTEN.get(format, {}).items():
+        with tempfile.TemporaryDirectory() as folder:
+            at = Path(folder) / "x" / name
+            at.parent.mkdir()
+            if name.endswith(".npy"):
+                np.save(at, source.read("x"))
             else:
-                formats.save_source(tensors, at, format=kind)
-            found += seed_of(*formats.locate(at))
+                formats.save_source(source, at, format=format)
+            found.append(seed_of(*formats.locate(at)))
     return found
 
 
-def seed_of(format: str, path: Path) -> list[Seed]:
-    """Return the seed at *path*: the files that reading it opens; none if they are too large, or no
-    checkpoint by themselves."""
+def seed_of(format: str, path: Path) -> Seed | None:
+    """Return the seed at *path*: the files that reading it opens.
+
+    None if they are too large, or no checkpoint by themselves.
+    """
     root = path if path.is_dir() else path.parent
     opened: set[Path] = set()
     watched.append(opened)
@@ -95,8 +101,8 @@ def seed_of(format: str, path: Path) -> list[Seed]:
         inside = {p for p in root.rglob("*") if p.is_file()} if path.is_dir() else {path}
     files = {str(p.relative_to(root)): p.read_bytes() for p in inside}
     if not whole or sum(map(len, files.values())) > MAX_SEED:
-        return []
-    return [Seed(format, "" if path.is_dir() else path.name, files)]
+        return None
+    return Seed(format, "" if path.is_dir() else path.name, files)
 
 
 def siblings(path: Path) -> set[Path]:

@@ -23,9 +23,9 @@ from warmstart.formats.tf_bundle.state import parse_state
 
 EXAMPLES = {"in a child": 3, "here": 80}
 
-#: Formats of C libraries, which a child process reads.
-CHILDREN = sorted(n for n in formats.FORMATS if harness.in_child(n) and seeds.seeds().get(n))
-HERE = sorted(seeds.seeds().keys() - set(CHILDREN))
+#: Formats of C libraries, which a child process reads, and the others.
+CHILDREN = sorted(name for name in formats.FORMATS if harness.in_child(name))
+HERE = sorted(formats.FORMATS.keys() - set(CHILDREN))
 
 edits = st.lists(
     st.builds(
@@ -45,7 +45,7 @@ fixed = settings(
 
 def attempt(format: str, number: int, changes: list[mutations.Edit], folder: Path) -> None:
     """Read a damaged seed of *format*; a Finding fails the test."""
-    seed = seeds.seeds()[format][number % len(seeds.seeds()[format])]
+    seed = seeds.seeds_of(format)[number % len(seeds.seeds_of(format))]
     seeds.put(mutations.edited(seed.files, changes), folder / "x")
     harness.tried(folder / "x" / seed.path, format, verify=number % 2 == 0)
 
@@ -72,7 +72,7 @@ def test_damaged_files_of_a_c_library(format: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", HERE)
 def test_the_seeds_are_read(format: str, tmp_path: Path) -> None:
-    for seed in seeds.seeds()[format]:
+    for seed in seeds.seeds_of(format):
         seeds.put(seed.files, tmp_path / "x")
         with formats.open_as(format, tmp_path / "x" / seed.path) as source:
             assert len(source.specs) > 0
@@ -144,13 +144,13 @@ FAULTS = {
 def test_a_fault_is_found(message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "PATIENCE", 1)
     misbehaving(monkeypatch, FAULTS[message])
-    seed = seeds.seeds()["npz"][0]
+    seed = seeds.seeds_of("npz")[0]
     seeds.put(seed.files, tmp_path / "x")
     with pytest.raises(harness.Finding, match=message):
         harness.tried(tmp_path / "x" / seed.path, "npz")
 
 
 def test_a_sound_file_is_no_finding(tmp_path: Path) -> None:
-    seed = seeds.seeds()["npz"][0]
+    seed = seeds.seeds_of("npz")[0]
     seeds.put(seed.files, tmp_path / "x")
     assert harness.tried(tmp_path / "x" / seed.path) == "read"
