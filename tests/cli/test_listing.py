@@ -1,7 +1,7 @@
 """`warmstart ls`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from warmstart.files.variables import save_vars
+from warmstart.source import DictSource
 
 pytestmark = pytest.mark.usefixtures("checkpoint")
 Run = Callable[..., Any]
@@ -103,3 +104,36 @@ def test_a_listing_of_nothing(warmstart: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     done = warmstart("ls", "empty.safetensors")
     assert done.out.splitlines()[-1] == "0 tensors, 0 parameters, 0 B"
+
+
+def test_long_metadata_are_cut_for_people_only(
+    warmstart: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "x" * 5000
+    save_vars(DictSource({"w": np.zeros(1)}, metadata={"config": long}), tmp_path / "long.npz")
+    assert f"metadata config: {long}\n" in warmstart("ls", "long.npz", "--all").out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    shown = f"metadata config: {long[:200]}... (5,000 characters)\n"
+    assert shown in warmstart("ls", "long.npz", "--all").out
+    assert json.loads(warmstart("ls", "long.npz", "--all", "--json").out)["metadata"] == {
+        "config": long
+    }
+
+
+class Quantised(DictSource):
+    """A source that tells how its tensors are stored, as quantised ones are."""
+
+    @property
+    def stored(self) -> Mapping[str, str]:
+        return {"w": "Q4_K (256,)"}
+
+
+def test_how_tensors_are_stored(warmstart: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Quantised({"w": np.zeros(144, "u1"), "b": np.zeros(2, "f4")})
+    monkeypatch.setattr("warmstart.cli.listing.open_as", lambda *_, **__: source)
+    assert warmstart("ls", "m").out.splitlines()[:3] == [
+        "NAME  DTYPE    SHAPE   ROLE  SIZE  STORED AS",
+        "b     float32  (2,)    -     8",
+        "w     uint8    (144,)  -     144   Q4_K (256,)",
+    ]
+    assert json.loads(warmstart("ls", "m", "--json").out)["stored"] == {"w": "Q4_K (256,)"}

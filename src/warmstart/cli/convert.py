@@ -20,7 +20,8 @@ from .output import json_option, print_json, progress_bar
 @click.option("--roles", help="Keep these roles only: trainable, model, slot, run; with commas.")
 @click.option(
     "--format",
-    help="The format of DST, if its extension does not name it: tf-bundle, safetensors, npz.",
+    help="The format of DST, if its extension does not name it: tf-bundle, safetensors, npz, "
+    "torch, dcp, keras, keras-h5, orbax, msgpack.",
 )
 @opening_options
 @json_option

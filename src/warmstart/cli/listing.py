@@ -14,10 +14,9 @@ from ..source import Source
 from ..spec import TensorSpec, shape_text
 from .choosing import matching
 from .opening import opening_options
-from .output import columns, json_option, print_json, print_lines, size_text
+from .output import columns, json_option, print_json, print_lines, shortened, size_text
 
 HEADER = ("NAME", "DTYPE", "SHAPE", "ROLE", "SIZE")
-OTHERS = "ALSO CALLED"  # a last column, where tensors have other names
 
 #: The orders of --sort.
 SORTS: Mapping[str, Callable[[TensorSpec], Any]] = {
@@ -107,11 +106,22 @@ def listing(
     source: Source, specs: list[TensorSpec], patterns: tuple[str, ...], metadata: bool
 ) -> Iterator[str]:
     """Yield the lines of the listing: tensors with their other names, metadata, totals."""
-    yield from table(specs, size_text if sys.stdout.isatty() else str, others(source, specs))
+    yield from table(specs, size_text if sys.stdout.isatty() else str, *more(source, specs))
     if metadata:
-        yield from (f"metadata {key}: {value}" for key, value in sorted(source.metadata.items()))
+        text = shortened if sys.stdout.isatty() else str
+        yield from (f"metadata {k}: {text(value)}" for k, value in sorted(source.metadata.items()))
     yield ""
     yield from totals_lines(specs)
+
+
+def more(source: Source, specs: Iterable[TensorSpec]) -> tuple[str, Mapping[str, str]]:
+    """Return the heading of a last column, and its texts by name.
+
+    It tells how tensors are stored, where the format says more of that, or else their other names.
+    """
+    stored = source.stored
+    texts = {spec.name: stored[spec.name] for spec in specs if spec.name in stored}
+    return ("STORED AS", texts) if texts else ("ALSO CALLED", others(source, specs))
 
 
 def others(source: Source, specs: Iterable[TensorSpec]) -> dict[str, str]:
@@ -123,9 +133,12 @@ def others(source: Source, specs: Iterable[TensorSpec]) -> dict[str, str]:
 
 
 def table(
-    specs: list[TensorSpec], text: Callable[[int], str], others: Mapping[str, str]
+    specs: list[TensorSpec],
+    text: Callable[[int], str],
+    heading_of_last: str,
+    others: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield a line of columns for each of *specs*, under a heading; *others* are its other names.
+    """Yield a line of columns for each of *specs*, under a heading; *others* end some of them.
 
     What a line says beside the names is put in words once for all tensors that are alike.
     """
@@ -135,7 +148,7 @@ def table(
     heading, *tails = columns([(*HEADER[1:], *end), *rows])
     tail_of = dict(zip(alike, tails, strict=True))
     width = max(map(len, [HEADER[0], *(spec.name for spec in specs)]))
-    yield f"{HEADER[0]:{width}}  {heading}{OTHERS if others else ''}"
+    yield f"{HEADER[0]:{width}}  {heading}{heading_of_last if others else ''}"
     lines = [f"{spec[0]:{width}}  {tail_of[spec[1:]]}" for spec in specs]
     named = zip(lines, (others.get(spec.name, "") for spec in specs), strict=True)
     yield from [(line + other).rstrip(" ") for line, other in named] if others else lines
@@ -191,6 +204,7 @@ def as_dict(
         "format": format,
         "tensors": tensors,
         "aliases": {alias: name for alias, name in source.aliases.items() if name in shown},
+        "stored": {name: text for name, text in source.stored.items() if name in shown},
         **({"metadata": dict(source.metadata)} if metadata else {}),
         "totals": totals_of(specs),
     }

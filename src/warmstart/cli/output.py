@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+#: Characters of a text that are shown on a terminal.
+SHOWN = 200
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -32,6 +35,17 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str) -> str:
+    """Return *text* as far as a person at a terminal will read it.
+
+    >>> shortened("short"), len(shortened("x" * 5000))
+    ('short', 223)
+    """
+    if len(text) <= SHOWN:
+        return text
+    return f"{text[:SHOWN]}... ({len(text):,} characters)"
 
 
 def print_json(value: Any) -> None:
