@@ -6,24 +6,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmstart.binary import varints
-from warmstart.binary.varints import decode_varints
+from warmstart.binary.varints import count_varints, decode_varints
 from warmstart.binary.wire import varint
 from warmstart.errors import CorruptCheckpoint
 
 NUMBERS = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 300), max_size=200)
 
 
+def everything(data: bytes) -> np.ndarray:
+    """Return all numbers in *data*."""
+    count = count_varints(memoryview(data))
+    found = np.concatenate([np.zeros(0, np.uint64), *decode_varints(memoryview(data))])
+    assert found.size == count
+    return found
+
+
 @given(NUMBERS)
 def test_what_is_packed(numbers: list[int]) -> None:
-    found = decode_varints(memoryview(b"".join(map(varint, numbers))))
+    found = everything(b"".join(map(varint, numbers)))
     np.testing.assert_array_equal(found, np.array(numbers, np.uint64), strict=True)
 
 
 def test_chunks_end_between_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(varints, "CHUNK", 16)
     numbers = [1 << (7 * n) for n in range(9)] * 20
-    found = decode_varints(memoryview(b"".join(map(varint, numbers))))
-    assert found.tolist() == numbers
+    assert everything(b"".join(map(varint, numbers))).tolist() == numbers
 
 
 @pytest.mark.parametrize(
@@ -39,4 +46,4 @@ def test_bytes_that_break_the_rules(
 ) -> None:
     monkeypatch.setattr(varints, "CHUNK", 64)
     with pytest.raises(CorruptCheckpoint, match=message):
-        decode_varints(memoryview(data))
+        everything(data)

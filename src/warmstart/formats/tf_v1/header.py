@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ...binary.wire import as_bytes, as_number, as_text, fields
+from ...binary.wire import as_bytes, as_number, as_text, fields, read_varint, text
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
 from ...spec import checked_nbytes
 from ..tf_bundle.protos import Slice, decode_shape, decode_slice, dtype_called
@@ -31,10 +31,11 @@ def decode_header(message: bytes) -> dict[str, Saved]:
 
 def saved_in(message: bytes) -> Iterator[tuple[str, Saved]]:
     """Yield the name of every tensor that the header names, and what it says of it."""
+    known = Alike()
     for number, value in fields(message):
         for inner, part in fields(as_bytes(value, "the header")) if number == 1 else ():
             if inner == 1:
-                yield decode_tensor(as_bytes(part, "a tensor"))
+                yield decode_tensor(as_bytes(part, "a tensor"), known)
             elif inner == 2:
                 check_version(as_bytes(part, "the version"))
 
@@ -48,24 +49,33 @@ def check_version(message: bytes) -> None:
         )
 
 
-def decode_tensor(message: bytes) -> tuple[str, Saved]:
-    """Return the name of a tensor and what the header says of it."""
-    name, shape, dtype, slices = "", b"", 0, []
-    for number, value in fields(message):
-        if number == 1:
-            name = as_text(value, 1)
-        elif number == 2:
-            shape += as_bytes(value, "a shape")
-        elif number == 3:
-            dtype = as_number(value, "a dtype")
-        elif number == 4:
-            slices.append(as_bytes(value, "a slice"))
-    with noting(f"in tensor {name!r}"):
+class Alike(dict[bytes, Saved]):
+    """What is said of a tensor by the bytes that say it, parsed once for all that are alike."""
+
+    def __missing__(self, message: bytes) -> Saved:
+        shape, dtype, slices = b"", 0, []
+        for number, value in fields(message):
+            if number == 2:
+                shape += as_bytes(value, "a shape")
+            elif number == 3:
+                dtype = as_number(value, "a dtype")
+            elif number == 4:
+                slices.append(as_bytes(value, "a slice"))
         sides = decode_shape(shape)
-        saved = Saved(
-            dtype_called(dtype),
-            sides,
-            tuple(dict.fromkeys(decode_slice(each, len(sides)) for each in slices)),
-        )
+        pieces = dict.fromkeys(decode_slice(each, len(sides)) for each in slices)
+        saved = self[message] = Saved(dtype_called(dtype), sides, tuple(pieces))
         checked_nbytes(saved.dtype, saved.shape)
-    return name, saved
+        return saved
+
+
+def decode_tensor(message: bytes, known: Alike) -> tuple[str, Saved]:
+    """Return the name of a tensor and what the header says of it; the name stands first."""
+    at, name = 0, ""
+    if message[:1] == b"\x0a":
+        size, begin = read_varint(message, 1)
+        at = begin + size
+        name = as_text(message[begin:at], 1)
+    else:
+        name = text(message, 1)
+    with noting(f"in tensor {name!r}"):
+        return name, known[message[at:]]

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...binary.varints import decode_varints
+from ...binary.varints import count_varints, decode_varints
 from ...binary.wire import as_bytes, fields
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import ITEMSIZES, numpy_dtype
@@ -116,19 +116,20 @@ def over(data: memoryview, dtype: np.dtype) -> np.ndarray:
 
 def integers(stretch: "memoryview | array[int]", dtype: np.dtype) -> np.ndarray:
     """Return varints as *dtype*; floating ones are given by their bits."""
-    if isinstance(stretch, memoryview):
-        values = decode_varints(stretch)
-    else:
-        values = np.frombuffer(stretch, np.uint64)
-    if dtype.kind == "b":
-        return values.astype(bool)
-    if dtype.kind in "iu":
-        return cast(values, dtype)
-    return cast(values, np.dtype(np.uint16)).view(dtype)
+    stored = dtype if dtype.kind in "biu" else np.dtype(f"u{dtype.itemsize}")
+    if isinstance(stretch, array):
+        return cast(np.frombuffer(stretch, np.uint64), stored).view(dtype)
+    values, done = np.empty(count_varints(stretch), stored), 0
+    for part in decode_varints(stretch):
+        values[done : done + part.size] = cast(part, stored)
+        done += part.size
+    return values.view(dtype)
 
 
 def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return *values*, uint64, as integers of *dtype*, refusing those that it does not have."""
+    """Return *values*, uint64, as *dtype*, refusing integers that it does not have."""
+    if dtype.kind == "b":
+        return values.astype(bool)
     values = values.view(np.int64) if dtype.kind == "i" else values
     narrow = values.astype(dtype)
     if (narrow != values).any():
