@@ -4,9 +4,10 @@
     .npz = a zip archive of .npy members, stored or deflated
 
 The header is a Python literal, {'descr': ..., 'fortran_order': ..., 'shape': ...}; it is parsed
-here, and a pickle (arrays of objects) is never run.  The one array of an .npy file is named after
-the file.  What this library notes (`formats.notes`: roles, aliases, metadata, and the dtypes that
-NumPy saves as raw bytes, such as bfloat16) is in the member `_RUN/state.npy`, JSON as uint8.
+here.  The one array of an .npy file is named after the file.  An array of objects is a pickle; it
+is read without running it, and what it holds is taken apart (`objects`).  What this library notes
+(`formats.notes`: roles, aliases, metadata, and the dtypes that NumPy saves as raw bytes, such as
+bfloat16) is in the member `_RUN/state.npy`, JSON as uint8.
 Source: NumPy 2.4, numpy/lib/format.py.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from ...errors import CannotHold
 from ...source import Source
 from .npy import MAGIC
-from .reading import NpySource, NpzSource
+from .reading import NpzSource, open_npy
 from .writing import write_npz
 
 EXTENSIONS = (".npz", ".npy")
@@ -48,7 +49,7 @@ def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:
     with path.open("rb") as file:
         start = file.read(len(MAGIC))
     single = start == MAGIC or (path.suffix.lower() == ".npy" and not start.startswith(b"PK"))
-    return NpySource(path, mmap=mmap) if single else NpzSource(path, verify=verify, mmap=mmap)
+    return open_npy(path, mmap=mmap) if single else NpzSource(path, verify=verify, mmap=mmap)
 
 
 def save_source(source: Source, path: Path) -> None:

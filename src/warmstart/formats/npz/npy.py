@@ -27,10 +27,11 @@ NUMBERS = {
 #: dtypes that a header can state so that NumPy reads it; it cannot read its own "f1"
 STATED = {*NUMPY_NAMES, "string"}
 
+#: What an array of Python objects is called.
+OBJECTS = ("|O", "|O8", "|O4")
+
 #: kind -> what is said of an array that cannot be read
 REFUSED = {
-    "O": "Python objects, stored as a pickle, which is never run: it could do anything.  Where the "
-    "file is trusted: np.load(..., allow_pickle=True), and save the arrays inside as .npz",
     "M": "dates, for which checkpoints have no dtype",
     "m": "time spans, for which checkpoints have no dtype",
 }
@@ -46,6 +47,7 @@ class Npy:
     shape: tuple[int, ...]
     fortran_order: bool
     begin: int  # of the values, from the start of the .npy
+    pickled: bool = False  # the values are a pickle of the whole array
 
     @property
     def nbytes(self) -> int:
@@ -57,6 +59,8 @@ def parse_npy(head: bytes, size: int) -> Npy:
     """Return the header of an .npy of *size* bytes; *head* is its first `MAX_HEAD` bytes or all."""
     text, begin = header_text(head, size)
     descr, fortran_order, shape = parse_header(text)
+    if descr in OBJECTS:
+        return Npy(None, descr, 0, shape, fortran_order, begin, pickled=True)
     dtype, itemsize = parse_descr(descr)
     checked_nbytes("uint8", shape)
     npy = Npy(dtype, descr, itemsize, shape, fortran_order, begin)

@@ -19,6 +19,8 @@ from .npy import MAX_HEAD, STATED, Npy, parse_npy
 if TYPE_CHECKING:
     import numpy as np
 
+    from .objects import Objects
+
 NOTE = RUN_PREFIX + "state"
 
 #: Bytes that a header can take in a member, deflated however badly.
@@ -37,12 +39,9 @@ class Entry:
 class NpySource(Source):
     """The one array of an .npy file, mapped, under the name of the file; there is no checksum."""
 
-    def __init__(self, path: Path, *, mmap: bool = True) -> None:
-        self._place = f"while reading {path}"
-        file = file_bytes(path, mmap=mmap)
-        with noting(self._place):
-            npy = parse_npy(bytes(file[:MAX_HEAD]), len(file))
-            self._specs = {path.stem: spec_of_npy(path.stem, npy, Notes())}
+    def __init__(self, file: FileBytes, npy: Npy, name: str, place: str) -> None:
+        self._place = place
+        self._specs = {name: spec_of_npy(name, npy, Notes())}
         self._npy, self._file = npy, file
 
     @property
@@ -59,6 +58,19 @@ class NpySource(Source):
             return values(self._file[self._npy.begin :], self._npy, self._specs[name])
 
 
+def open_npy(path: Path, *, mmap: bool = True) -> Source:
+    """Open an .npy file: its one array, or where that is of objects the arrays in these."""
+    place = f"while reading {path}"
+    file = file_bytes(path, mmap=mmap)
+    with noting(place):
+        npy = parse_npy(bytes(file[:MAX_HEAD]), len(file))
+        if not npy.pickled:
+            return NpySource(file, npy, path.stem, place)
+        from .objects import ObjectsSource
+
+        return ObjectsSource(file[npy.begin : len(file)], path.stem, place)
+
+
 class NpzSource(Source):
     """An archive: stored members are read-only views of the mapped file, deflated ones unpacked.
 
@@ -73,9 +85,14 @@ class NpzSource(Source):
             self._members = read_members(self._file)
             members = by_name(self._members)
             headers = read_headers(self._file, members)
-            self._notes = self._read_notes(headers, members)
-            self._entries = entries(headers, members, self._notes)
+            pickled = {name: npy for name, npy in headers.items() if npy.pickled}
+            plain = {name: npy for name, npy in headers.items() if not npy.pickled}
+            self._notes = self._read_notes(plain, members)
+            self._entries = entries(plain, members, self._notes)
+            self._objects = self._read_objects(pickled, members, verify=verify)
         self._specs = {name: entry.spec for name, entry in self._entries.items()}
+        if self._objects is not None:
+            self._specs |= self._objects.specs
         if verify:
             self._unchecked.update(self._entries)
 
@@ -85,7 +102,8 @@ class NpzSource(Source):
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        return self._notes.metadata
+        found = {} if self._objects is None else self._objects.metadata
+        return {**found, **self._notes.metadata}
 
     @property
     def aliases(self) -> Mapping[str, str]:
@@ -93,6 +111,8 @@ class NpzSource(Source):
 
     def read(self, name: str) -> "np.ndarray":
         name = self._notes.aliases.get(name, name)
+        if self._objects is not None and name in self._objects.specs:
+            return self._objects.read(name)
         if name not in self._entries:
             raise no_such_tensor(name, self._specs)
         entry = self._entries[name]
@@ -103,6 +123,27 @@ class NpzSource(Source):
 
     def unclaimed(self) -> Iterator[str]:
         return runs_between(self._file, self._members)
+
+    def _read_objects(
+        self, headers: Mapping[str, Npy], members: Mapping[str, Member], *, verify: bool
+    ) -> "Objects | None":
+        """Return what the members hold that are pickles; None where there are none."""
+        if not headers:
+            return None
+        from .objects import Objects, refuse_bomb
+
+        objects = Objects()
+        for name, npy in headers.items():
+            member = members[name]
+            with noting(f"in the member {member.name!r}"):
+                if member.deflated:
+                    refuse_bomb(member.end - member.begin, member.size)
+                raw = member_bytes(self._file, member, verify=verify)
+                objects.add(raw[npy.begin :], name, name)
+        twice = sorted({*objects.specs, *objects.metadata} & self._entries.keys())
+        if twice:
+            raise CorruptCheckpoint(f"arrays that are there twice: {', '.join(map(repr, twice))}")
+        return objects
 
     def _read_notes(self, headers: dict[str, Npy], members: dict[str, Member]) -> Notes:
         npy = headers.pop(NOTE, None)

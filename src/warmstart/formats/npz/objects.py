@@ -1,0 +1,89 @@
+"""Arrays of Python objects: pickles, read without running them.
+
+`np.save(path, {"conv1": {"weights": W}})` was how model zoos kept their weights.  The one object
+in such an array, or the list of several, is taken apart: the arrays in it are tensors under the
+names of their places, "conv1/weights", and what else there is becomes metadata.
+Source: NumPy 2.4, numpy/lib/format.py, `write_array`: a pickle of the whole array, protocol 2 or 3.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ...binary.pickle import RawArray, loads
+from ...errors import UnsupportedCheckpoint, noting
+from ...names import joined
+from ...source import Source, no_such_tensor
+from ...spec import TensorSpec
+from ..leaf_text import shown
+from ..pickled import Folder
+from ..pickled_arrays import is_array, spec_of_array, values_of_array
+from ..trees import flat
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: Bytes that a member unpacks to at most, for each of its own and once, when it is a pickle: of
+#: these a byte can take many in memory.
+UNPACKED, UNPACKED_ONCE = 100, 1 << 20
+
+
+class Objects:
+    """What the pickles of a file hold: arrays and other leaves by name."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, RawArray] = {}
+        self.specs: dict[str, TensorSpec] = {}
+        self.metadata: dict[str, str] = {}
+
+    def add(self, pickle: memoryview, prefix: str, name: str) -> None:
+        """Add what *pickle* holds under *prefix*; what has no name of its own is called *name*."""
+        folded = Folder().folded(loads(pickle, views=True))
+        for place, leaf in flat(folded, limit=max(len(pickle), 1000)).items():
+            self._add_leaf(joined(prefix, place) if place else name, leaf)
+
+    def _add_leaf(self, name: str, leaf: Any) -> None:
+        if is_array(leaf):
+            self._arrays[name] = leaf
+            self.specs[name] = spec_of_array(name, leaf)
+        else:
+            self.metadata[name] = shown(leaf)
+
+    def read(self, name: str) -> "np.ndarray":
+        """Return the array called *name*."""
+        return values_of_array(self._arrays[name])
+
+
+def refuse_bomb(packed: int, size: int) -> None:
+    """Refuse a pickle of *size* bytes that was packed into far fewer."""
+    allowed = UNPACKED_ONCE + UNPACKED * packed
+    if size > allowed:
+        raise UnsupportedCheckpoint(
+            f"it holds a pickle of {size} bytes out of {packed}; {allowed} are allowed"
+        )
+
+
+class ObjectsSource(Source):
+    """An .npy file that holds objects; there is no checksum."""
+
+    def __init__(self, pickle: memoryview, stem: str, place: str) -> None:
+        self._place = place
+        self._objects = Objects()
+        with noting(place):
+            self._objects.add(pickle, "", stem)
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._objects.specs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._objects.metadata
+
+    def unclaimed(self) -> Iterator[str]:
+        return iter(())  # the pickle ends where the file does, or it is refused
+
+    def read(self, name: str) -> "np.ndarray":
+        if name not in self.specs:
+            raise no_such_tensor(name, self.specs)
+        with noting(self._place):
+            return self._objects.read(name)
