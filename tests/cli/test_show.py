@@ -31,6 +31,11 @@ def test_a_tied_name(warmstart: Run) -> None:
     assert warmstart("show", "m", "out/kernel").out.startswith("out/kernel  float32 (2, 3)")
 
 
+def test_without_a_pattern_a_tied_tensor_is_shown_once(warmstart: Run) -> None:
+    out = warmstart("show", "m").out
+    assert out.count("kernel  float32 (2, 3)  trainable") == 1
+
+
 def test_all_of_them(warmstart: Run) -> None:
     out = warmstart("show", "m").out
     assert "names  string (2,)  2 strings\nlength min 1  max 2  mean 1.5  std 0.5\n" in out

@@ -29,5 +29,12 @@ def test_objects_of_tensorflow_2() -> None:
     assert training_only(there) == there.keys() - {model}
 
 
+def test_what_an_optimizer_of_keras_3_trains_is_the_models() -> None:
+    value = "/.ATTRIBUTES/VARIABLE_VALUE"
+    trained = "optimizer/_trainable_variables/0" + value
+    there = specs(trained, "optimizer/_variables/2" + value, OBJECT_GRAPH)
+    assert training_only(there) == there.keys() - {trained}
+
+
 def test_an_optimizer_scope_alone_says_nothing() -> None:
     assert training_only(specs("optimizer/w")) == set()

@@ -41,7 +41,8 @@ def command(
     from ..files.views import opened
 
     with opened(path, **reading) as source:
-        names = matching([*source.specs, *source.aliases], patterns)
+        others = source.aliases if patterns else ()  # without a pattern each tensor is shown once
+        names = matching([*source.specs, *others], patterns)
         if as_json:
             print_json([as_dict(source, name, wanted, full) for name in names])
             return
