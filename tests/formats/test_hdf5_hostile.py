@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from warmstart import CheckpointError, CorruptCheckpoint, UnsupportedCheckpoint
+from warmstart import CorruptCheckpoint, UnsupportedCheckpoint
 from warmstart.formats import keras_h5
 from warmstart.formats.hdf5.walk import MAX_DEPTH
 
@@ -126,15 +126,20 @@ def test_a_chunk_far_larger_than_its_dataset(made: Made) -> None:
 
 def test_datasets_over_one_another(made: Made, tmp_path: Path) -> None:
     # a thousand datasets in one place would have been a thousand copies in memory
-    path = made(lambda file: [file.create_dataset(n, data=np.arange(512.0)) for n in "ab"])
-    raw = path.read_bytes()
+    size = 1 << 16
+
+    def fill(file: h5py.File) -> None:
+        file["w"] = np.ones(size, "u1")
+        for i in range(20):
+            file.create_dataset(f"v{i}", (size,), "u1")  # without a place, so far
+
+    path = made(fill)
     with h5py.File(path) as file:
-        places = [file[name].id.get_offset() for name in "ab"]
-    moved = raw.replace(places[1].to_bytes(8, "little"), places[0].to_bytes(8, "little"))
-    cut = moved[: places[1]] + bytes(8)
-    (tmp_path / "cut.h5").write_bytes(cut)
-    with pytest.raises(CheckpointError):
-        read(tmp_path / "cut.h5")
+        place = file["w"].id.get_offset().to_bytes(8, "little")
+    nowhere, nbytes = b"\xff" * 8, size.to_bytes(8, "little")
+    (tmp_path / "over.h5").write_bytes(path.read_bytes().replace(nowhere + nbytes, place + nbytes))
+    with pytest.raises(CorruptCheckpoint, match="the file can hold: they lie over one another"):
+        read(tmp_path / "over.h5")
 
 
 def test_a_filter_that_is_a_plug_in(made: Made) -> None:

@@ -83,9 +83,7 @@ def golden(name: str) -> dict[str, np.ndarray]:
         ("old_functional.h5", "old_functional", set()),
     ],
 )
-def test_a_whole_model_has_every_variable_of_it(
-    file: str, model: str, not_there: set[str]
-) -> None:
+def test_a_whole_model_has_every_variable_of_it(file: str, model: str, not_there: set[str]) -> None:
     expected = golden(model)
     with keras_h5.open_source(GOLDEN / file, verify=True) as source:
         assert set(expected) - set(source.specs) == not_there
@@ -146,7 +144,20 @@ def test_names_of_any_origin_become_layers_and_weights(tmp_path: Path) -> None:
 
 
 def test_names_that_would_be_a_group_and_a_dataset(tmp_path: Path) -> None:
-    names = ("a", "a/a", "a/a/b", "a/a/a", "optimizer_weights/x", "100%", "a%2Fa", "./a", ".", "%", "", "w:0")
+    names = (
+        "a",
+        "a/a",
+        "a/a/b",
+        "a/a/a",
+        "optimizer_weights/x",
+        "100%",
+        "a%2Fa",
+        "./a",
+        ".",
+        "%",
+        "",
+        "w:0",
+    )
     arrays = {name: BASE + i for i, name in enumerate(names)}
     keras_h5.save_source(DictSource(arrays), tmp_path / "m.h5")
     with keras_h5.open_source(tmp_path / "m.h5", verify=True) as source:

@@ -108,8 +108,8 @@ def of_keras_3():
     keep(model, "legacy3")
     model.save_weights(HERE / "sharded.weights.json", max_shard_size=100 / 2**30)
     keep(model, "sharded")
-    keras.config.set_dtype_policy("bfloat16")
     keras.backend.clear_session()
+    keras.config.set_dtype_policy("bfloat16")
     model = keras.Sequential([L.Input((2,)), L.Dense(2)])
     model.save_weights(HERE / "bfloat16.weights.h5")
 

@@ -35,7 +35,6 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "conv_lstm_cell": CELL,
     "attention": ("scale?use_scale", "concat_score_weight?score_mode"),
     "additive_attention": ("scale?use_scale",),
-    "spectral_normalization": ("vector_u",),
     "seed_generator": ("seed_generator_state",),
     "mean": ("total", "count"),
 }
@@ -58,7 +57,7 @@ PARTS: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 #: Variables that are never trained, by their last name.
-UNTRAINED = frozenset(("moving_mean", "moving_variance", "mean", "variance", "count", "vector_u"))
+UNTRAINED = frozenset(("moving_mean", "moving_variance", "mean", "variance", "count"))
 
 #: kind of optimizer -> what it keeps of each variable: all slots of a group for the first variable,
 #: then for the second ...; then the next group.
