@@ -379,19 +379,12 @@ def test_a_tensor_of_too_few_or_too_many_values(message: str, tmp_path: Path) ->
         assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"\x05" + b"\xff" * 4, "a number among the values of a tensor is cut off|has 1 numbers"),
-        (b"\xff" * 5, "a number among the values of a tensor is cut off"),
-        (b"\xff" * 11 + b"\1\1", "a number among the values of a tensor takes more than 10 bytes"),
-    ],
-)
-def test_numbers_that_are_none(raw: bytes, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("raw", [b"\xff" * 5, b"\x05" + b"\xff" * 4])
+def test_numbers_that_are_cut_off(raw: bytes, tmp_path: Path) -> None:
     tensor = b"\x08\x02\x10\x06\x42\x01x\x2a" + bytes([len(raw)]) + raw
     graph = b"\x2a" + bytes([len(tensor)]) + tensor
     source = opened(b"\x3a" + bytes([len(graph)]) + graph + b"\x42\x02\x10\x15", tmp_path)
-    with pytest.raises(CorruptCheckpoint, match=message):
+    with pytest.raises(CorruptCheckpoint, match="5 bytes of packed numbers end inside a number"):
         source.read("x")
 
 

@@ -12,6 +12,11 @@ from .tensors import TYPES, Tensor, entry, name_of, parse_tensor
 
 MAX_DEPTH = 32  # graphs in nodes in graphs
 
+#: What a node with tensors holds: the name of the operation, or an attribute that says that it is
+#: a graph, or graphs, as each must.  Most nodes hold none, and looking is faster than walking.
+HINTS = (b"Constant", b"\xa0\x01\x05", b"\xa0\x01\x0a")
+SMALL = 4096  # bytes; larger ones are walked through
+
 GRAPH, OPSET, PROPERTIES, TRAINING, FUNCTIONS = 7, 8, 14, 20, 25
 
 #: field of a model -> what it is called in the metadata; numbers and texts.
@@ -110,6 +115,8 @@ def in_sparse(place: Place, path: str, sparse: dict[str, list[int]]) -> Iterator
 
 def in_node(place: Place, path: str, depth: int, sparse: dict[str, list[int]]) -> Iterator[Found]:
     """Yield the value of a Constant, and the tensors of the graphs in a node's attributes."""
+    if place.nbytes <= SMALL and not any(map(place.raw().tobytes().__contains__, HINTS)):
+        return
     texts: dict[int, Place] = {}
     attributes = []
     for number, value in place.fields():

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from ...binary.varints import count_varints, decode_varints
 from ...binary.wire import varint
 from ...errors import CorruptCheckpoint
 from ..arrays import array_over
 from .places import Place, as_place
 from .tensors import DOUBLES, FLOATS, STRINGS, Tensor
 
-#: Bytes, or elements, that are looked at at once.
+#: Elements that are taken apart at once.
 AT_ONCE = 1 << 18
 
 
@@ -24,10 +25,10 @@ def values_of(tensor: Tensor) -> np.ndarray:
         return array_over(raw, spec.numpy_dtype.newbyteorder("<"), spec.shape)
     raw = packed_field(tensor.place, type_.field, 0)
     if type_.bits >= 8:
-        found = varints(raw, np.dtype(f"u{type_.bits // 8}"), spec.size)
+        found = varints(raw, np.dtype(f"u{type_.bits // 8}"))
         refuse_count(tensor, len(found), spec.size, "numbers")
         return array_over(found.data, spec.numpy_dtype, spec.shape)
-    found = varints(raw, np.dtype("u1"), spec.size)
+    found = varints(raw, np.dtype("u1"))
     if type_.bits == 6:  # the only narrow ones of which each takes a number of its own
         refuse_count(tensor, len(found), spec.size, "numbers")
         return array_over((found & 63).data, spec.numpy_dtype, spec.shape)
@@ -56,35 +57,13 @@ def packed_field(place: Place, number: int, size: int) -> memoryview:
     return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
 
 
-def varints(raw: memoryview, dtype: np.dtype, limit: int) -> np.ndarray:
-    """Return the varints in *raw*, their low bits as *dtype*; *limit* and some more at most."""
-    data = np.frombuffer(raw, np.uint8)
-    found: list[np.ndarray] = []
-    at = count = 0
-    while at < len(data) and count <= limit:
-        piece = data[at : at + AT_ONCE]
-        ends = np.flatnonzero(piece < 0x80)
-        if not len(ends):
-            raise CorruptCheckpoint("a number among the values of a tensor is cut off")
-        found.append(whole_varints(piece[: ends[-1] + 1], ends).astype(dtype))
-        at += int(ends[-1]) + 1
-        count += len(ends)
-    return np.concatenate(found) if found else np.empty(0, dtype)
-
-
-def whole_varints(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Return the varints in *data*, of which each ends at one of *ends*, as uint64."""
-    if len(ends) == len(data):
-        return data
-    begins = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - begins + 1
-    if lengths.max() > 10:
-        raise CorruptCheckpoint("a number among the values of a tensor takes more than 10 bytes")
-    values = np.zeros(len(ends), np.uint64)
-    for i in range(int(lengths.max())):
-        some = np.flatnonzero(lengths > i)
-        values[some] |= (data[begins[some] + i] & 0x7F).astype(np.uint64) << np.uint64(7 * i)
-    return values
+def varints(raw: memoryview, dtype: np.dtype) -> np.ndarray:
+    """Return the varints in *raw*, their low bits as *dtype*."""
+    found, at = np.empty(count_varints(raw), dtype), 0
+    for part in decode_varints(raw):
+        found[at : at + len(part)] = part.astype(dtype)
+        at += len(part)
+    return found
 
 
 def strings_of(tensor: Tensor) -> np.ndarray:
