@@ -9,6 +9,7 @@ import pytest
 
 from warmstart import formats
 from warmstart.errors import CheckpointNotFound, UnknownFormat
+from warmstart.files.folder import survey
 from warmstart.formats import tf_bundle
 from warmstart.source import DictSource
 
@@ -105,3 +106,14 @@ def test_a_count_beyond_all_measure(tmp_path: Path) -> None:
         pytest.raises(CheckpointNotFound, match="1000 of 1001 files are not there"),
     ):
         source.read_all()
+
+
+def test_a_folder_lists_shards_as_one(tmp_path: Path) -> None:
+    put(tmp_path, "m-9", *SHARDS)
+    put(tmp_path, "m-8")
+    found = survey(tmp_path)
+    assert [(entry.name, entry.format, entry.nbytes) for entry in found.checkpoints] == [
+        ("m-8", "tf-v1", 701),
+        ("m-9-?????-of-00002", "tf-v1", 477 + 328),
+    ]
+    assert found.stands_for == str(tmp_path / "m-9-?????-of-00002")

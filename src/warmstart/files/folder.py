@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..binary.atomic import TEMPORARY
-from ..errors import CheckpointError, MissingDependency
+from ..errors import CheckpointError, CheckpointNotFound, MissingDependency
 from ..formats import each_format, expanded, locate, open_as, translating_os_errors
 from ..source import Source
 
@@ -30,7 +30,7 @@ LEFTOVERS = {
 STEP = re.compile(r"(?:steps?|iter(?:ation)?|epoch)[-_=]?(\d+)", re.IGNORECASE)
 DECIMAL = re.compile(r"(?<!\d)\d+\.\d+")
 NUMBER = re.compile(r"(?<![^\W_])(\d+)(?![^\W_])")
-SHARD = re.compile(r"-\d{5}-of-\d{5}")
+SHARD = re.compile(r"-(?:\d{5}|\?{5})-of-\d{5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,8 @@ def looked_at(folder: Path, path: Path, files: list[Path], options: dict[str, An
     except MissingDependency as error:
         return replace(about, reason=str(error))
     except CheckpointError as error:
-        return replace(about, sound=False, reason=str(error))
+        several = path.is_dir() and isinstance(error, CheckpointNotFound)  # none of which is meant
+        return replace(about, sound=None if several else False, reason=str(error))
 
 
 def located_at(path: Path) -> tuple[str, Path] | None:

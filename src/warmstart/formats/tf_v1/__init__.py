@@ -19,6 +19,7 @@ tensor_slice_reader,saved_tensor_slice_util}.
 from pathlib import Path
 
 from ...source import Source
+from .paths import found_in as found_in
 from .paths import locate as locate
 
 #: Such files have no extension of their own: `.ckpt` is as good a name for a bundle.

@@ -6,6 +6,7 @@ PREFIX-?????-of-00002              how TensorFlow calls all shards together, and
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from ...errors import CheckpointNotFound
@@ -86,6 +87,14 @@ def same_set(a: re.Match[str], b: re.Match[str]) -> bool:
     """Return whether two shards, or a shard and a pattern, are of one checkpoint."""
     within = all(int(m["shard"]) < int(m["shards"]) for m in (a, b) if m["shard"].isdigit())
     return within and a.group("prefix", "shards") == b.group("prefix", "shards")
+
+
+def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:
+    """Return each sharded checkpoint in *folder* with its files; see `Format.found_in`."""
+    shards = (match for match in map(SHARD.fullmatch, sorted(names)) if match)
+    sets = dict.fromkeys((m["prefix"], int(m["shards"])) for m in shards)
+    found = {(path := pattern_of(folder / prefix, n)): shards_of(path) for prefix, n in sets}
+    return {path: list(files.values()) for path, files in found.items() if files}
 
 
 def latest(folder: Path) -> Path | None:
