@@ -156,3 +156,19 @@ def test_leftovers_of_others(name: str, by: str, tmp_path: Path) -> None:
     (left,) = survey(tmp_path).leftovers
     assert (left.by, left.nbytes) == (by, 4)
     assert by in LEFTOVERS.values()
+
+
+def test_a_folder_of_several_below_is_not_torn(tmp_path: Path) -> None:
+    (tmp_path / "exp").mkdir()
+    for name in ("a", "b"):
+        save_vars(ARRAYS, tmp_path / "exp" / f"{name}.safetensors")
+    (state,) = states(tmp_path).values()
+    assert state.startswith("not checked: ")
+    assert state.endswith("open one of them: a.safetensors, b.safetensors")
+
+
+def test_shards_of_keras_are_one() -> None:
+    golden = Path(__file__).parents[1] / "golden" / "keras"
+    found = survey(golden).checkpoints
+    assert [e.tensors for e in found if e.name.startswith("sharded.weights")] == [18]
+    assert [e.name for e in found if e.name.startswith("sharded_0")] == []

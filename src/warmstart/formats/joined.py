@@ -1,10 +1,11 @@
-"""Shards of one folder that an index joins: `*.index.json`, as Hugging Face's libraries write it.
+"""Shards of one folder that an index joins: JSON, as Hugging Face's libraries and Keras write it.
 
-{"metadata": {...}, "weight_map": {name of a tensor: file}}
+{"metadata": {...}, "weight_map": {name of a tensor, or of a layer: file or [file, ...]}}
 """
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 
 MAX_INDEX = 100_000_000  # bytes
@@ -32,4 +33,5 @@ def files_of(index: Path) -> set[str]:
         return set()
     weight_map = value.get("weight_map") if isinstance(value, Mapping) else None
     files = weight_map.values() if isinstance(weight_map, Mapping) else ()
-    return {file for file in files if isinstance(file, str)}
+    each = chain.from_iterable(file if isinstance(file, list) else [file] for file in files)
+    return {file for file in each if isinstance(file, str)}

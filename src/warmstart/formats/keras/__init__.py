@@ -10,10 +10,12 @@ model.  bfloat16 is raw values of two bytes with the attribute "dtype".
 Source: Keras 3.15, keras/src/saving/saving_lib.py.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ...errors import CannotHold
 from ...source import Source
+from ..joined import joined_by_index
 
 EXTENSIONS = (".weights.h5", ".keras", ".weights.json")
 OPTIONS = frozenset({"mmap", "like"})
@@ -35,6 +37,11 @@ def locate(path: Path) -> Path | None:
     if not path.is_file():
         return None
     return path if path.name.lower().endswith(EXTENSIONS) or is_archive(path) else None
+
+
+def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:
+    """Return each index in *folder* with its shards."""
+    return joined_by_index(folder, names, ".weights.json")
 
 
 def is_archive(path: Path) -> bool:
