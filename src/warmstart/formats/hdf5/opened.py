@@ -150,9 +150,9 @@ def strings_of(dataset: Dataset, room: int) -> np.ndarray:
     source = h5py.Dataset(dataset.id)
     found = np.empty(dataset.shape, object)
     for place in places_of(dataset.shape):
-        piece = [bytes(item) for item in source[place]] if place else bytes(source[()])
-        found[place] = piece
-        room -= sum(map(len, piece)) if place else 0
+        pieces = [bytes(item) for item in source[place]] if place else [bytes(source[()])]
+        found[place] = pieces if place else pieces[0]
+        room -= sum(map(len, pieces))
         if room < 0:
             raise CorruptCheckpoint(f"the strings of {dataset.path!r} are longer than the file")
     return found

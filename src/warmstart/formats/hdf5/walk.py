@@ -70,7 +70,7 @@ class Walk:
 
     def _groups(self, root: Any) -> None:
         """Go through the groups from *root* on, each once, the first child first."""
-        self._first[self._address(root)] = ""
+        self._first[self._h5.h5o.get_info(root).addr] = ""
         pending = [("", root, 0)]
         while pending:
             path, group, depth = pending.pop()
@@ -82,37 +82,29 @@ class Walk:
 
     def _members(self, path: str, group: Any) -> Iterator[tuple[str, Any]]:
         """Take note of the datasets in *group*, and yield the groups in it that are new."""
-        for raw in group:
+        links: list[tuple[bytes, int, int]] = []
+        group.links.iterate(lambda raw, info: links.append((raw, info.type, info.u)), info=True)
+        for raw, kind, address in links:
             name = str(raw, "utf-8") if path == "" else path + "/" + str(raw, "utf-8")
-            kind = group.links.get_info(raw).type
             if kind == self._h5.h5l.TYPE_SOFT:
                 self._soft[name] = joined(path, str(group.links.get_val(raw), "utf-8"))
-                continue
-            if kind != self._h5.h5l.TYPE_HARD:
+            elif kind != self._h5.h5l.TYPE_HARD:
                 self._faults[name] = "is a link to another file"
-                continue
-            child = self._h5.h5o.open(group, raw)
-            if self._is_new(name, child):
-                yield name, child
+            elif self._first.setdefault(address, name) != name:
+                self._again(name, self._first[address])
+            else:
+                child = self._h5.h5o.open(group, raw)
+                if isinstance(child, self._h5.h5g.GroupID):
+                    yield name, child
+                elif isinstance(child, self._h5.h5d.DatasetID):  # else a dtype with a name
+                    self._dataset(name, child)
 
-    def _is_new(self, name: str, child: Any) -> bool:
-        """Return whether *child* is a group to walk; take note of it if it is a dataset."""
-        if isinstance(child, self._h5.h5t.TypeID):  # a dtype with a name holds nothing
-            return False
-        before = self._first.setdefault(self._address(child), name)
-        is_group = isinstance(child, self._h5.h5g.GroupID)
-        if before == name:
-            if not is_group:
-                self._dataset(name, child)
-            return is_group
-        if is_group:
-            self._faults[name] = f"is the same group as {before or '/'!r}"
-        elif before in self.contents.datasets:
+    def _again(self, name: str, before: str) -> None:
+        """Take note of a second path to what was met as *before*."""
+        if before in self.contents.datasets:
             self.contents.links[name] = before
-        return False
-
-    def _address(self, item: Any) -> Any:
-        return self._h5.h5o.get_info(item).addr
+        elif before not in self.contents.others:
+            self._faults[name] = f"is the same group as {before or '/'!r}"
 
     def _dataset(self, path: str, item: Any) -> None:
         """Take note of a dataset, or of why it is not read."""

@@ -7,7 +7,6 @@ a time.  The same tensors give the same bytes: no times are kept.
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
 from typing import Any
@@ -20,7 +19,6 @@ from ...source import Source
 from ...spec import NUMPY_NAMES, TensorSpec
 from ..arrays import bytes_of, values_to_write
 from ..extras import needed
-from .file import Writable
 from .walk import DTYPE
 
 ALIGNED, ALIGNMENT = 512, 64  # what takes so many bytes begins at a multiple of these
@@ -43,26 +41,22 @@ class Layout:
 def write_hdf5(file: FileIO, source: Source, layout: Layout) -> None:
     """Write the tensors of *source* into the new *file* in *layout*."""
     h5py = needed("h5py", "hdf5", "writing an HDF5 file")
-    target = Writable(file)
     try:
-        places = written_headers(h5py, target, source, layout)
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        if target.error is None:
-            raise SaveError(f"HDF5 cannot write it: {error}") from error
-    if target.error is not None:
-        raise target.error
+        places = written_headers(h5py, f"/dev/fd/{file.fileno()}", source, layout)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise SaveError(f"HDF5 cannot write it: {error}") from error
     for begin, name in sorted(places):
         write_values(file, bytes_of(values_to_write(source, source.specs[name])), begin)
 
 
 def written_headers(
-    h5py: Any, target: Writable, source: Source, layout: Layout
+    h5py: Any, target: str, source: Source, layout: Layout
 ) -> list[tuple[int, str]]:
     """Write all but the values, and return where those of each tensor are to begin."""
-    file = h5py.File(target, "w", alignment_threshold=ALIGNED, alignment_interval=ALIGNMENT)
+    file = h5py.File(
+        target, "w", locking=False, alignment_threshold=ALIGNED, alignment_interval=ALIGNMENT
+    )
     try:
-        for group in layout.groups:
-            file.require_group(group or "/")
         places = []
         for path, name in layout.datasets.items():
             spec = source.specs[name]
@@ -71,12 +65,13 @@ def written_headers(
                 h5py.Dataset(made)[...] = as_numbers(source.read(name))
             elif spec.size:
                 places.append((made.get_offset(), name))
+        for group in layout.groups:
+            file.require_group(group or "/")
         for group, attributes in layout.attributes.items():
             for key, value in attributes.items():
                 write_attribute(file[group or "/"], key, value)
     finally:
-        with suppress(OSError, RuntimeError):  # of the disk: `target` has kept the first
-            file.close()
+        file.close()
     return places
 
 
