@@ -74,3 +74,13 @@ def test_one_tensor_is_read_at_a_time_and_told(trained: Path, tmp_path: Path) ->
     convert(trained, tmp_path / "copy", progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (84, 84)
     assert told == sorted(told)
+
+
+@pytest.mark.parametrize(("end", "kept"), [(b"", True), (b"\0", False)])
+def test_a_graph_of_objects_that_npz_cannot_hold_is_left_out(
+    end: bytes, kept: bool, tmp_path: Path
+) -> None:
+    graph = "_CHECKPOINTABLE_OBJECT_GRAPH"
+    done = convert({"w": np.ones(3), graph: np.array(b"graph" + end, object)}, tmp_path / "m.npz")
+    assert (graph in load_vars(tmp_path / "m.npz")) is kept
+    assert (graph in done.left_out) is not kept

@@ -85,8 +85,11 @@ def without_object_graph(source: Source, format: str) -> Source:
     """Return *source* as *format* can hold it: without the graph of a TensorFlow 2 checkpoint.
 
     It is a string that says where TensorFlow finds what in a bundle; names that it told stay.
+    NumPy strips the NUL that some of them end in.
     """
-    if format in HOLD_STRINGS or OBJECT_GRAPH not in source.specs:
+    if OBJECT_GRAPH not in source.specs or format == "tf-bundle":
+        return source
+    if format in HOLD_STRINGS and not source.read(OBJECT_GRAPH).item().endswith(b"\0"):
         return source
     return filtered(source, lambda spec: spec.name != OBJECT_GRAPH)
 

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 from ..restore.rule_kinds import Drop, Keep
 from ..restore.rules import parse, refuse_idle, trace
+from ..restore.slots import OBJECT_GRAPH
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .compare import Comparison, compare
@@ -143,8 +144,14 @@ def compared(a: Source, b: Source, rules: Any, *, run_state: bool) -> tuple[Sour
 
 
 def without_run_state(origin: Mapping[str, str], run_state: bool) -> dict[str, str]:
-    """Return *origin* without the names of run state, unless that is wanted."""
-    return {n: old for n, old in origin.items() if run_state or not n.startswith(RUN_PREFIX)}
+    """Return *origin* without the names of run state, unless that is wanted.
+
+    The graph of objects of a TensorFlow 2 checkpoint says where what is, so it counts as that.
+    """
+    if run_state:
+        return dict(origin)
+    shown = (n for n in origin if not n.startswith(RUN_PREFIX) and n != OBJECT_GRAPH)
+    return {name: origin[name] for name in shown}
 
 
 def idle_for_both(idle: list[str], leaving_out: list[Drop | Keep], names: list[str]) -> list[str]:
