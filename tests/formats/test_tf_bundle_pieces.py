@@ -10,6 +10,7 @@ import pytest
 from warmstart import formats
 from warmstart.binary.checksum import crc32c, mask
 from warmstart.binary.table import write_table
+from warmstart.binary.window import PlainFile
 from warmstart.binary.wire import bytes_field, number_field
 from warmstart.errors import CheckpointNotFound, CorruptCheckpoint
 from warmstart.formats import tf_bundle
@@ -90,22 +91,51 @@ def test_a_part_of_a_tensor_whose_other_piece_is_missing(tmp_path: Path) -> None
             source.check(["x"])
 
 
-def test_a_part_of_a_large_tensor_costs_its_own_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tf_bundle.save_source(DictSource({"x": np.zeros((1000, 1000))}), tmp_path / "m")
-    read: list[int] = []
-    real = tf_bundle.shards.PlainFile.__getitem__  # type: ignore[attr-defined]
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the sizes of what is read of plain files."""
+    sizes: list[int] = []
+    real = PlainFile.__getitem__
 
-    def counted(file: Any, part: slice) -> memoryview:
-        read.append(part.stop - part.start)
-        found: memoryview = real(file, part)
-        return found
+    def counted(file: PlainFile, part: slice) -> memoryview:
+        sizes.append(part.stop - part.start)
+        return real(file, part)
 
-    with formats.open_source(tmp_path / "m", verify=False, mmap=False) as source:
-        monkeypatch.setattr("warmstart.binary.window.PlainFile.__getitem__", counted)
-        source.read_slice("x", (7, slice(10, 20)))
-    assert read == [80]
+    monkeypatch.setattr(PlainFile, "__getitem__", counted)
+    return sizes
+
+
+def large(folder: Path) -> Path:
+    """Write a tensor of 8 MB, its last byte changed."""
+    tf_bundle.save_source(DictSource({"x": np.zeros((1000, 1000))}), folder / "m")
+    data = folder / "m.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1] + b"!")
+    return folder / "m"
+
+
+def test_a_part_of_a_large_tensor_costs_its_own_bytes(tmp_path: Path, reads: list[int]) -> None:
+    with formats.open_source(large(tmp_path), mmap=False) as source:
+        reads.clear()
+        np.testing.assert_array_equal(source.read_slice("x", (7, slice(10, 20))), np.zeros(10))
+    assert reads == [80]
+
+
+def test_a_good_part_of_a_large_tensor_is_verified(tmp_path: Path) -> None:
+    with (
+        formats.open_source(large(tmp_path)) as source,
+        pytest.raises(CorruptCheckpoint, match="the data are damaged"),
+    ):
+        source.read_slice("x", slice(0, 125))
+
+
+def test_a_part_of_a_small_tensor_is_verified(tmp_path: Path) -> None:
+    data = ROWS.tobytes()
+    entry = encode_entry(Entry("float32", (10, 4), 0, 0, len(data), mask(crc32c(data))))
+    with (
+        formats.open_source(written(tmp_path, {b"x": entry}, [data[:-1] + b"!"], 1)) as source,
+        pytest.raises(CorruptCheckpoint, match="the data are damaged"),
+    ):
+        source.read_slice("x", (0, 0))
 
 
 def strings_in(prefix: Path, **options: Any) -> Source:

@@ -2,7 +2,8 @@
 
 An aligned tensor is a read-only view of the mapped file; one that is not aligned, in the other byte
 order or in pieces is a copy.  A part of a tensor in pieces is put together from those it touches,
-and a part of a tensor of strings has only its own strings made.
+and a part of a tensor of strings has only its own strings made.  A part of up to an eighth of a
+large tensor costs its own bytes, and is not verified unless all of the tensor was.
 """
 
 import math
@@ -24,6 +25,12 @@ from .strings import Strings
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+#: A tensor is verified as a whole, for a part of it, when it has no more bytes than this ...
+CHEAP = 4 << 20
+#: ... or when the part is at least one in so many.
+PART = 8
 
 
 class Values:
@@ -102,19 +109,19 @@ class Values:
         return self._array(entry, data, entry.shape)
 
     def _part_stored(self, entry: Entry, index: Bracket) -> "np.ndarray":
-        """Return `_stored(entry)[index]`; once verified, no other bytes are read than its own.
+        """Return `_stored(entry)[index]`, of which no more bytes are read than need be.
 
-        A checksum is one of the whole tensor, so verifying reads all of it, the first time.
+        A checksum is one of the whole tensor: a small part of a large one is read without.
         """
         import numpy as np
 
-        if self._verify and entry not in self._sound:
-            return np.asarray(self._stored(entry)[index])
         check_size(entry)
         run = part_of(index, entry.shape)
         itemsize = numpy_dtype(entry.dtype).itemsize
-        begin = entry.offset + run.begin * itemsize
-        cut = entry._replace(offset=begin, size=math.prod(run.shape) * itemsize)
+        size = math.prod(run.shape) * itemsize
+        if entry.size <= CHEAP or size * PART >= entry.size:
+            self._verify_once(entry, self._shards.bytes_of(entry))
+        cut = entry._replace(offset=entry.offset + run.begin * itemsize, size=size)
         return np.asarray(self._array(entry, self._shards.bytes_of(cut), run.shape)[run.index])
 
     def _array(self, entry: Entry, data: memoryview, shape: tuple[int, ...]) -> "np.ndarray":
@@ -131,6 +138,7 @@ class Values:
         return array
 
     def _verify_once(self, entry: Entry, data: memoryview) -> None:
+        """Check the checksum of *entry*, whose bytes are *data*, unless it was or need not be."""
         if self._verify and entry not in self._sound:
             self._compare(entry, crc32c_of(data))
 
