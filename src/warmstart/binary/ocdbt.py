@@ -174,15 +174,16 @@ class Cursor:
     def count(self) -> int:
         """Return the next number, which says how many follow."""
         n = self.varint()
-        if n > len(self._data) - self._at:
-            raise CorruptCheckpoint(f"{self._what} claims {n} entries")
+        left = len(self._data) - self._at
+        if n > left:
+            raise CorruptCheckpoint(f"{self._what} claims {n} entries, where {left} bytes are left")
         return n
 
     def unfolded(self, shared: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         """Return texts of which each says how much it shares with the one before."""
         found: list[bytes] = []
         room = MAX_UNFOLDING * len(self._data) + MAX_KEY
-        for common, length in zip([0, *shared], lengths, strict=True):
+        for common, length in zip([0, *shared], lengths, strict=False):  # of none there is a 0
             before = found[-1] if found else b""
             room -= common + length
             if common > len(before) or common + length > MAX_KEY or room < 0:

@@ -30,6 +30,10 @@ class Stored:
     runs: tuple[Place, ...]
 
 
+#: By the bytes of a whole extension: what stood before the values in the last one, and the array.
+Known = dict[int, tuple[bytes, Stored]]
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a file holds; `arrays` in the order of the file."""
@@ -41,7 +45,10 @@ class Contents:
 
 def read_contents(file: FileBytes) -> Contents:
     """Return what *file* holds, without its values."""
-    tree = parse(file, on_map=joined, on_extension=lambda place: leaf_of_extension(file, place))
+    known: Known = {}
+    tree = parse(
+        file, on_map=joined, on_extension=lambda place: leaf_of_extension(file, place, known)
+    )
     note = taken_note(tree)
     leaves = flat(tree, limit=MAX_VALUES) if tree != {} else {}
     arrays = {name: leaf for name, leaf in leaves.items() if isinstance(leaf, Stored)}
@@ -70,16 +77,27 @@ def roles_by_layout(leaves: Iterable[str], tensors: Iterable[str]) -> dict[str, 
     return roles | {name: role for name, role in said.items() if role}
 
 
-def leaf_of_extension(file: FileBytes, place: Place) -> Any:
+def leaf_of_extension(file: FileBytes, place: Place, known: Known) -> Any:
     """Return what the extension at *place* stands for; one that is not Flax's stays a place."""
     if place.code in (ARRAY, SCALAR):
-        return stored(file, place)
+        return stored_like(file, place, known)
     if place.code == COMPLEX:
         match parse(file, place.begin, place.end):
             case [int() | float() as real, int() | float() as imaginary]:
                 return complex(real, imaginary)
         raise CorruptCheckpoint(f"the complex number at byte {place.begin} is not two numbers")
     return place
+
+
+def stored_like(file: FileBytes, place: Place, known: Known) -> Stored:
+    """Return the array at *place*; one that begins as the last of its size did is not parsed."""
+    nbytes = place.end - place.begin
+    header, like = known.get(nbytes, (b"", None))
+    if like is not None and file[place.begin : place.begin + len(header)] == header:
+        return Stored(like.dtype, like.shape, (Place(place.begin + len(header), place.end),))
+    found = stored(file, place)
+    known[nbytes] = bytes(file[place.begin : found.runs[0].begin]), found
+    return found
 
 
 def stored(file: FileBytes, place: Place) -> Stored:

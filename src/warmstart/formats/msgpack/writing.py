@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,7 @@ def encoded_tensor(spec: TensorSpec, source: Source) -> Iterator[Buffer]:
         yield chunk
 
 
+@lru_cache(1024)
 def array_header(dtype: str, shape: tuple[int, ...], nbytes: int) -> bytes:
     """Return what stands before the *nbytes* of an array."""
     inner = array_of(3) + packed(shape) + packed(dtype) + bytes_header(nbytes)

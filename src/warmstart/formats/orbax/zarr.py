@@ -69,7 +69,7 @@ def parse_layout(raw: bytes | memoryview, version: int, param: str) -> Layout:
     said = parse_object(raw, what)
     try:
         layout = (layout_2 if version == 2 else layout_3)(said)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CorruptCheckpoint(f"{what} does not describe an array of zarr {version}") from error
     if layout.dtype not in ITEMSIZES:
         raise UnsupportedCheckpoint(f"{param!r} has dtype {layout.dtype!r}, which is not known")
@@ -84,7 +84,7 @@ def parse_layout(raw: bytes | memoryview, version: int, param: str) -> Layout:
 
 def layout_2(said: dict[str, Any]) -> Layout:
     """Return what a `.zarray` says; anything out of place raises some error of Python's."""
-    code = said["dtype"]
+    code = text(said["dtype"])
     return Layout(
         version=2,
         dtype=CODES.get(code[1:], code) if code[0] in "<>|" else code,
@@ -105,7 +105,7 @@ def layout_3(said: dict[str, Any]) -> Layout:
     default = "/" if encoding["name"] == "default" else "."
     return Layout(
         version=3,
-        dtype=said["data_type"],
+        dtype=text(said["data_type"]),
         shape=sizes(said["shape"]),
         chunks=sizes(said["chunk_grid"]["configuration"]["chunk_shape"]),
         plain=[codec["name"] for codec in codecs] == ["bytes"] and encoding["name"] == "default",
@@ -119,6 +119,13 @@ def sizes(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list) or not all(type(n) is int and n >= 0 for n in value):
         raise ValueError
     return tuple(value)
+
+
+def text(value: Any) -> str:
+    """Return the name of a dtype."""
+    if not isinstance(value, str):
+        raise ValueError
+    return value
 
 
 def separator(value: Any) -> str:
