@@ -18,7 +18,7 @@ from warmstart.errors import CheckpointError, SaveError
 from warmstart.source import DictSource
 from warmstart.testing.crashes import Fault, Point, Trial, copied, record, trials, undurable
 
-NAMES = {"safetensors": "m.safetensors", "npz": "m.npz", "tf-bundle": "m"}
+NAMES = {"safetensors": "m.safetensors", "npz": "m.npz", "torch": "m.pt", "tf-bundle": "m"}
 OLD = DictSource({"w": np.arange(3000.0), "b": np.zeros(3), "empty": np.zeros((0, 2))})
 NEW = DictSource(
     {"w": -np.arange(4000.0), "b": np.ones(3), "n": np.array(1), "empty": np.zeros((0, 2))},
@@ -119,6 +119,7 @@ INDEX_CALLS = ["open", "write", "fsync", "replace", "fsync"]
     [
         ("m.safetensors", CALLS),
         ("m.npz", CALLS),
+        ("m.pt", CALLS),
         ("m", [*CALLS, *INDEX_CALLS, "unlink"]),
     ],
 )
@@ -212,7 +213,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_format_saves import find, formats, OLD, save, SaveError
 folder = Path(sys.argv[2])
-for name in ("m.safetensors", "m.npz", "m"):
+for name in ("m.safetensors", "m.npz", "m.pt", "m"):
     formats.save_source(OLD, folder / name)
     (folder / "other").write_bytes(bytes(20_000))
     try:
@@ -242,4 +243,4 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     done = subprocess.run(
         [*UNSHARE, str(tmp_path), *script], capture_output=True, text=True, check=False
     )
-    assert (done.stdout.splitlines(), done.stderr) == (["old True"] * 3, "")
+    assert (done.stdout.splitlines(), done.stderr) == (["old True"] * 4, "")

@@ -28,6 +28,30 @@ def test_a_file_of_another_kind_is_kept(format: str, tmp_path: Path) -> None:
     assert (tmp_path / "m").read_text() == "minutes of a meeting"
 
 
+def test_a_folder_of_a_format_of_folders(tmp_path: Path) -> None:
+    save_vars({"w": np.zeros(3)}, tmp_path / "run", "dcp")
+    (tmp_path / "empty").mkdir()
+    for name in ("run", "empty", "new"):
+        assert check_destination(tmp_path / name, "dcp") == "dcp"
+    with pytest.raises(SaveError, match="is a folder; give the name to save under"):
+        check_destination(tmp_path / "run", "npz")
+
+
+@pytest.mark.parametrize("name", ["file", "folder"])
+def test_what_is_no_folder_of_the_format(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("minutes of a meeting")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("minutes of a meeting")
+    with pytest.raises(SaveError, match="exists and is not dcp; remove it or save under another"):
+        check_destination(tmp_path / name, "dcp")
+
+
+def test_a_file_inside_a_checkpoint_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    save_vars({"w": np.zeros(3)}, tmp_path / "run", "dcp")
+    with pytest.raises(SaveError, match="exists and is not dcp; remove it or save under another"):
+        check_destination(tmp_path / "run" / ".metadata", "dcp")
+
+
 def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "m.safetensors").touch()
     assert check_destination(tmp_path / "m.safetensors") == "safetensors"

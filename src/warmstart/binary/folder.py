@@ -92,10 +92,14 @@ def exchange(new: Path, path: Path) -> None:
     os.rename(path, aside)
     try:
         os.rename(new, path)
+        try:
+            os.rename(aside, new)
+        except OSError:
+            os.rename(path, new)
+            raise
     except OSError:
         os.rename(aside, path)
         raise
-    os.rename(aside, new)
 
 
 def exchange_at_once(a: Path, b: Path) -> bool:
