@@ -130,12 +130,17 @@ def parse_node(data: bytes) -> Node:
             child, name, _ = parse_reference(as_bytes(value, "a child"))
             children[name] = child
         elif number == 2:
-            message = as_bytes(value, "an attribute")
-            own_name = without_output(text(message, 2))
-            attributes.append(Attribute(text(message, 1), own_name, text(message, 3)))
+            attributes.append(parse_attribute(as_bytes(value, "an attribute")))
         elif number == 3:
             slots.append(Slot(*parse_reference(as_bytes(value, "a slot"))))
     return Node(children, tuple(attributes), tuple(slots))
+
+
+def parse_attribute(data: bytes) -> Attribute:
+    """Return the value of an object in *data*."""
+    found = dict(fields(data))
+    name, own_name, key = (as_text(found.get(number, b""), number) for number in (1, 2, 3))
+    return Attribute(name, without_output(own_name), key)
 
 
 def without_keys(data: bytes, gone: Collection[str]) -> bytes:
