@@ -251,6 +251,14 @@ def test_containers_that_unfold_without_end(tmp_path: Path) -> None:
         opened(write_zip(tmp_path / "m.pt", None, {}, raw=raw))
 
 
+def test_a_long_key_above_many_values(tmp_path: Path) -> None:
+    # a key of 60,000 characters, and 100,000 values under it: 6 GB of names out of 360 kB
+    key = b"X" + struct.pack("<I", 60_000) + b"k" * 60_000
+    raw = b"\x80\x02}" + key + b"](" + b"K\x01" * 100_000 + b"es."
+    with pytest.raises(CorruptCheckpoint, match=r"the names of \d+ values take more than \d+"):
+        opened(write_zip(tmp_path / "m.pt", None, {}, raw=raw))
+
+
 def test_modules_that_unfold_without_end(tmp_path: Path) -> None:
     # a module of twice the same module of twice the same ...: 2**50 state dicts
     empty = b"}(X\x0b\0\0\0_parameters}X\x08\0\0\0_buffers}X\x08\0\0\0_modules"

@@ -16,15 +16,21 @@ from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
 SEPARATOR = "/"
 MAX_DEPTH = 100
 
+#: Characters that the names of all leaves may take, for each of the limit and once.
+NAMED, NAMED_ONCE = 100, 1 << 20
+
 
 def flat(tree: Any, *, limit: int) -> dict[str, Any]:
     """Return every leaf of *tree* by name; an empty container is a leaf.
 
     Dicts, lists and tuples are levels.  Containers that share parts may unfold to far more than the
-    file that held them: more than *limit* leaves are refused, and so is a container inside itself.
+    file that held them: more than *limit* leaves are refused, names longer than `NAMED` characters
+    for each of these, and a container inside itself.
     """
     found: dict[str, Any] = {}
+    room = NAMED_ONCE + NAMED * limit
     for name, leaf in leaves(tree, None, MAX_DEPTH):
+        room -= len(name)
         if name in found:
             raise UnsupportedCheckpoint(
                 f"two values are called {name!r}: one under a key with {SEPARATOR!r} in it, one "
@@ -33,6 +39,11 @@ def flat(tree: Any, *, limit: int) -> dict[str, Any]:
         found[name] = leaf
         if len(found) > limit:
             raise CorruptCheckpoint(f"the containers unfold to more than {limit} values")
+        if room < 0:
+            raise CorruptCheckpoint(
+                f"the names of {len(found)} values take more than {NAMED_ONCE + NAMED * limit} "
+                "characters: a long key stands above many of them"
+            )
     return found
 
 

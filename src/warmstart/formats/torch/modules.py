@@ -50,7 +50,7 @@ class Modules:
 
     limit: int
     sources: Mapping[str, str] = field(default_factory=dict)
-    _declared: dict[str, dict[str, str]] = field(default_factory=dict)
+    _declared: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     _count: int = 0
 
     def special(self, call: Call) -> Special | None:
@@ -67,7 +67,8 @@ class Modules:
         """Yield what a module has, in the order of its state dict and then the rest."""
         self.count()
         state = attributes(call)
-        hidden = state.get("_non_persistent_buffers_set") or ()
+        hidden = state.get("_non_persistent_buffers_set")
+        hidden = hidden if isinstance(hidden, set) else set()
         for name, value in table(state, "_parameters"):
             yield prefix + name, folder.folded(value)
         for name, value in table(state, "_buffers"):
@@ -102,19 +103,26 @@ class Modules:
     def declared(self, cls: Global) -> dict[str, str]:
         """Return what the code of *cls* calls each tensor: "parameters" or "buffers"."""
         if cls.module not in self._declared:
-            found = self._declared[cls.module] = {}
-            for name, lines in CLASS_LINE.findall(self.sources.get(cls.module, "")):
-                for kind, listed in LIST_LINE.findall(lines):
-                    found |= {f"{name}.{item}": kind for item in re.findall(r'"([^"]*)"', listed)}
-        start = cls.name + "."
-        found = self._declared[cls.module]
-        return {k[len(start) :]: kind for k, kind in found.items() if k.startswith(start)}
+            code = self.sources.get(cls.module, "")
+            self._declared[cls.module] = {
+                name: declared_in(lines) for name, lines in CLASS_LINE.findall(code)
+            }
+        return self._declared[cls.module].get(cls.name, {})
 
     def count(self) -> None:
         """Refuse modules that share others until they unfold without end."""
         self._count += 1
         if self._count > self.limit:
             raise CorruptCheckpoint(f"the modules unfold to more than {self.limit} values")
+
+
+def declared_in(lines: str) -> dict[str, str]:
+    """Return what the first lines of a class call each of its tensors."""
+    return {
+        name: kind
+        for kind, listed in LIST_LINE.findall(lines)
+        for name in re.findall(r'"([^"]*)"', listed)
+    }
 
 
 def is_module(call: Call) -> bool:
