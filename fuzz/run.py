@@ -37,6 +37,7 @@ def main() -> int:
 
     if arguments.again:
         seed = json.loads((arguments.again / "input.json").read_text())
+        seeds.seeds_of(seed["format"])  # so that modules are imported before, and are no findings
         print(harness.tried(arguments.again / "files" / seed["path"], seed["format"]))
         return 0
     chosen = arguments.formats or seeds.formats.format_names()
