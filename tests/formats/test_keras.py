@@ -209,7 +209,7 @@ def archive_of(path: Path, **members: bytes) -> Path:
 def test_an_archive_without_weights(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
         archive.writestr("model.weights.npz", b"")
-    with pytest.raises(UnsupportedCheckpoint, match="holds no model.weights.h5, .*weights.npz"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"holds no model\.weights\.h5, .*weights\.npz"):
         keras.open_source(tmp_path / "m.keras", verify=True)
 
 
@@ -266,7 +266,7 @@ def test_an_index_that_leads_outside(tmp_path: Path) -> None:
 
 
 def test_an_index_of_shards_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointNotFound, match="1 of 1 shards are missing: 'gone.h5'"):
+    with pytest.raises(CheckpointNotFound, match=r"1 of 1 shards are missing: 'gone\.h5'"):
         keras.open_source(index_of(tmp_path, {"/vars": "gone.h5"}), verify=True)
 
 

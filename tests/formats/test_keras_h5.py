@@ -211,7 +211,7 @@ def test_like_of_another_shape(tmp_path: Path) -> None:
 
 
 def test_like_of_another_layout(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedCheckpoint, match="is no .h5 file in which Keras lists layers"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"is no \.h5 file in which Keras lists layers"):
         keras_h5.save_source(
             DictSource({"w": BASE}), tmp_path / "m.h5", like=GOLDEN / "bfloat16.weights.h5"
         )

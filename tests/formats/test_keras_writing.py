@@ -1,5 +1,7 @@
 """Writing `.weights.h5` and `.keras`; that Keras loads them is in test_keras_live."""
 
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -137,7 +139,7 @@ def test_what_does_not_fit_like_is_all_named(tmp_path: Path) -> None:
     text = str(caught.value)
     assert "'sequential/head/bias'    float32 (2,): the source has nothing of that name" in text
     assert "'sequential/frozen/bias'  float32 (3,): the source has float64 (4, 4)" in text
-    with pytest.raises(CannotHold, match="'more'  float64 .*: no place of it is known"):
+    with pytest.raises(CannotHold, match=r"'more'  float64 .*: no place of it is known"):
         keras.save_source(
             DictSource({**arrays_of(), "more": np.ones(1)}), tmp_path / "m.keras", like=LIKE
         )
@@ -145,7 +147,9 @@ def test_what_does_not_fit_like_is_all_named(tmp_path: Path) -> None:
 
 
 def test_like_of_another_layout(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedCheckpoint, match="is no .weights.h5 or .keras file of Keras 3"):
+    with pytest.raises(
+        UnsupportedCheckpoint, match=r"is no \.weights\.h5 or \.keras file of Keras 3"
+    ):
         keras.save_source(DictSource(arrays_of()), tmp_path / "m.keras", like=GOLDEN / "legacy3.h5")
 
 
@@ -165,6 +169,30 @@ def test_shards_are_only_read(tmp_path: Path) -> None:
 def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotHold, match=r"'\\udc80'  is not Unicode text"):
         keras.save_source(DictSource({"\udc80": np.ones(1)}), tmp_path / "m.weights.h5")
+
+
+#: Saves under a limit on the size of a file, as on a disk that is full at that point.
+LIMITED = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from warmstart import DictSource, SaveError
+from warmstart.formats import keras_h5
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    keras_h5.save_source(DictSource({f"l{i}/w": np.ones(99) for i in range(50)}), Path(sys.argv[1]))
+except SaveError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [500, 3_000, 60_000])
+def test_a_file_that_may_not_grow(tmp_path: Path, limit: int) -> None:
+    (tmp_path / "m.h5").write_bytes(b"old")
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "m.h5"), str(limit)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "was not written: File too large; what was there before is kept" in said
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
 @pytest.mark.parametrize("name", ["m.weights.h5", "m.keras"])

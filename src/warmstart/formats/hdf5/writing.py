@@ -44,6 +44,8 @@ def write_hdf5(file: FileIO, source: Source, layout: Layout) -> None:
     try:
         places = written_headers(h5py, f"/dev/fd/{file.fileno()}", source, layout)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's: said as of any other format
+            raise OSError(error.errno, os.strerror(error.errno)) from error
         raise SaveError(f"HDF5 cannot write it: {error}") from error
     for begin, name in sorted(places):
         write_values(file, bytes_of(values_to_write(source, source.specs[name])), begin)
