@@ -10,7 +10,7 @@ from ...binary.window import FileBytes
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import ITEMSIZES, RUN_PREFIX, TensorSpec, checked_nbytes
 from ..notes import Notes, checked, decode
-from ..trees import as_metadata, flat
+from ..trees import SEPARATOR, as_metadata, flat
 
 ARRAY, COMPLEX, SCALAR = 1, 2, 3  # codes of extensions
 CHUNKED = "__msgpack_chunked_array__"
@@ -71,9 +71,9 @@ def taken_note(tree: Any) -> Notes:
 def roles_by_layout(leaves: Iterable[str], tensors: Iterable[str]) -> dict[str, str]:
     """Return the roles of *tensors* that the names of all *leaves* say by themselves."""
     roles = {name: "run" for name in tensors if name.startswith(RUN_PREFIX)}
-    if not {name.partition("/")[0] for name in leaves} >= TRAIN_STATE.keys():
+    if not {name.partition(SEPARATOR)[0] for name in leaves} >= TRAIN_STATE.keys():
         return roles
-    said = {name: TRAIN_STATE.get(name.partition("/")[0]) for name in tensors}
+    said = {name: TRAIN_STATE.get(name.partition(SEPARATOR)[0]) for name in tensors}
     return roles | {name: role for name, role in said.items() if role}
 
 

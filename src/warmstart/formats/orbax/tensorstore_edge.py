@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 #: Keys or arrays that are asked for at once.
 AT_ONCE = 256
-CONTEXT = {"cache_pool": {"total_bytes_limit": 100_000_000}}
+#: Values are read once and not kept; the nodes of a database are, as many values need them.
+CONTEXT = {
+    "cache_pool": {"total_bytes_limit": 0},
+    "cache_pool#ocdbt": {"total_bytes_limit": 32_000_000},
+}
 
 
 def tensorstore() -> Any:
@@ -48,7 +52,12 @@ def translating(what: str) -> Iterator[None]:
 def ocdbt_spec(folder: Path, param: str) -> dict[str, Any]:
     """Return what tensorstore calls an array in the database of *folder*."""
     base = {"driver": "file", "path": f"{os.path.abspath(folder)}/"}
-    return {"driver": "ocdbt", "base": base, "path": f"{param}/"}
+    return {
+        "driver": "ocdbt",
+        "base": base,
+        "path": f"{param}/",
+        "cache_pool": "cache_pool#ocdbt",
+    }
 
 
 def read_keys(folder: Path, keys: Sequence[str]) -> dict[str, bytes | memoryview | None]:
