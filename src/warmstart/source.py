@@ -110,8 +110,51 @@ class Source(ABC):
         self.close()
 
 
+class Variables(dict[str, Any]):
+    """Arrays by name, found under their other names as well, which are not listed or counted.
+
+    >>> variables = Variables({"embedding": 1}, {"logits": "embedding"})
+    >>> variables["logits"], "logits" in variables, list(variables)
+    (1, True, ['embedding'])
+    """
+
+    def __init__(self, arrays: Mapping[str, Any], others: Mapping[str, str]) -> None:
+        """Hold *arrays*; *others* is other name -> name."""
+        super().__init__(arrays)
+        self._others = dict(others)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Other names of what is still there: other name -> name."""
+        found = {other: self._listed(other) for other in self._others}
+        return {other: name for other, name in found.items() if other != name and name in self}
+
+    def __missing__(self, name: str) -> Any:
+        if self._listed(name) == name:
+            raise KeyError(name)
+        return self[self._listed(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(self._listed(name))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(self._listed(name), value)
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(self._listed(name))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(self._listed(name), default)
+
+    def _listed(self, name: Any) -> Any:
+        """Return the name that *name* is listed under, itself unless it is another name."""
+        if super().__contains__(name) or not super().__contains__(self._others.get(name)):
+            return name
+        return self._others[name]
+
+
 class DictSource(Source):
-    """Arrays in memory."""
+    """Arrays in memory; those of `load_vars` keep their other names."""
 
     def __init__(
         self,
@@ -133,7 +176,8 @@ class DictSource(Source):
         }
         self._specs = {n: spec_of(n, a, roles.get(n)) for n, a in self._arrays.items()}
         self._metadata = dict(metadata or {})
-        self._aliases = dict(aliases or {})
+        known = arrays.aliases if isinstance(arrays, Variables) else {}
+        self._aliases = known if aliases is None else dict(aliases)
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:

@@ -21,6 +21,24 @@ def test_run_state_is_left_out_and_tied_names_are_not(trained: Path) -> None:
     loaded = load_vars(trained)
     assert not [name for name in loaded if name.startswith("_RUN/")]
     assert loaded["out/kernel"] is loaded["fc/kernel"]
+    assert ("out/kernel" in loaded, "out/kernel" in [*loaded]) == (True, False)
+
+
+def test_what_was_loaded_is_saved_once_with_its_other_names(trained: Path, tmp_path: Path) -> None:
+    save_vars(load_vars(trained), tmp_path / "copy.npz")
+    with variables.open(tmp_path / "copy.npz") as copy:
+        assert dict(copy.aliases) == {"out/kernel": "fc/kernel"}
+
+
+def test_a_tensor_is_changed_and_removed_under_any_name(trained: Path) -> None:
+    loaded = load_vars(trained)
+    loaded["out/kernel"] = np.zeros(2)
+    assert loaded["fc/kernel"].tolist() == loaded.get("out/kernel").tolist() == [0, 0]
+    del loaded["out/kernel"]
+    assert "fc/kernel" not in loaded
+    assert loaded.get("out/kernel", "gone") == "gone"
+    with pytest.raises(KeyError, match="'out/kernel'"):
+        loaded["out/kernel"]
 
 
 @pytest.mark.parametrize("name", ["m", "m.npz", "m.safetensors"])

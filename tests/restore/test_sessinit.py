@@ -145,6 +145,15 @@ def test_load_edit_restore(npz, session):
     assert variables.keys() == before.keys()
 
 
+def test_loaded_variables_keep_their_other_names(tmp_path):
+    source = ws.DictSource({"key/w": np.ones(2)}, aliases={"fc/w": "key/w"})
+    ws.save_vars(source, tmp_path / "m.npz")
+    session = model("fc/w")
+    report = ws.DictRestore(ws.load_vars(tmp_path / "m.npz")).init(session)
+    assert (report.missing, report.unused) == ((), ())
+    assert session.arrays["fc/w"].tolist() == [1, 1]
+
+
 def test_prefix_puts_the_checkpoint_under_a_scope(npz, warnings):
     session = model("tower/enc/b", "tower2/enc/b", shape=(3,))
     report = ws.SaverRestore(npz, prefix="tower", ignore=["enc/w", "fc/w:0", "enc/mean"]).init(

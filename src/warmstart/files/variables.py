@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..formats import open_source, save_source
-from ..source import Source, as_source
+from ..source import Source, Variables, as_source
 from ..spec import RUN_PREFIX
 from .destination import check_destination
 from .options import Reading
@@ -49,14 +49,13 @@ def open(
     )
 
 
-def load_vars(
-    path: str | Path, *, verify: bool = True, **options: Unpack[Reading]
-) -> "dict[str, np.ndarray]":
+def load_vars(path: str | Path, *, verify: bool = True, **options: Unpack[Reading]) -> Variables:
     """Return every variable of the checkpoint at *path* by name, run state (`_RUN/`) left out.
 
-    *verify* and *options* are those of `open`.  A tied tensor stands under each of its names, as
-    one array.  The arrays may be changed at will, which never changes the file: those of a bundle
-    are mapped, and a page is copied when it is written to.
+    *verify* and *options* are those of `open`.  A tensor with several names (a tied one, a variable
+    of TensorFlow 2) is listed under one and found under each.  The arrays may be changed at will,
+    which never changes the file: those of a bundle are mapped, and a page is copied when it is
+    written to.
     """
     with open_source(path, verify=verify, **options) as source, read_ahead(path, source):
         arrays = {
@@ -64,8 +63,7 @@ def load_vars(
             for name, array in source.read_all().items()
             if not name.startswith(RUN_PREFIX)
         }
-        aliases = source.aliases.items()
-        return arrays | {alias: arrays[name] for alias, name in aliases if name in arrays}
+        return Variables(arrays, source.aliases)
 
 
 def writable(array: "np.ndarray") -> "np.ndarray":

@@ -19,7 +19,7 @@ from ..formats import locate, open_source
 from ..names import inside, without_output
 from ..sessions import session_for
 from ..sessions.base import Session
-from ..source import DictSource, Source, as_array
+from ..source import DictSource, Source, Variables, as_array
 from .matching import is_slot, make_plan
 from .plan import Part, Plan
 from .report import Report
@@ -257,10 +257,11 @@ def as_arrays(variables: Any) -> "dict[str, np.ndarray]":
         raise TypeError(f"names of variables are strings; found {', '.join(wrong)}")
     arrays = {name: as_array(name, value) for name, value in variables.items()}
     refuse_objects(arrays)
-    return {
+    held = {
         name: np.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array
         for name, array in arrays.items()
     }
+    return Variables(held, variables.aliases) if isinstance(variables, Variables) else held
 
 
 def refuse_objects(arrays: "Mapping[str, np.ndarray]") -> None:
