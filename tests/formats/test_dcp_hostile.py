@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmstart.binary.pickle import Call, Global
-from warmstart.binary.pickling import New, dumps
+from warmstart.binary.pickling import New, Persistent, dumps
+from warmstart.binary.stream import Stream
 from warmstart.errors import CheckpointError, CorruptCheckpoint, UnsupportedCheckpoint
 from warmstart.formats import dcp
 from warmstart.formats.dcp import writing
 from warmstart.formats.dcp.metadata import Place, read_metadata
 from warmstart.formats.dcp.reading import NOTE
 from warmstart.formats.dcp.tiling import refuse_bad_tiling
+from warmstart.formats.torch.archive import TorchArchive
+from warmstart.formats.torch.writing import tensor as torch_tensor
 from warmstart.source import DictSource
 from warmstart.spec import TensorSpec
 
@@ -166,19 +169,18 @@ def test_a_chunk_of_another_shape(tmp_path: Path) -> None:
         source.read("w")
 
 
-def folder_with(value: Any, folder: Path, name: str = "w", alias: bool = False) -> Path:
+def folder_with(value: Any, folder: Path, name: str = "w", *, storage: bytes = b"") -> Path:
     """Return a checkpoint whose item *name* holds the pickle of *value*."""
     path = folder / "m.dcp"
     dcp.save_source(DictSource({"w": np.zeros(4, np.float32)}, metadata={"a": "b"}), path)
     contents = read_metadata((path / ".metadata").read_bytes())
     places = dict(contents.places())
-    from warmstart.binary.stream import Stream
-    from warmstart.formats.torch.archive import TorchArchive
-
     with (path / FILE).open("ab", buffering=0) as file:
         stream = Stream(file)
         stream.position = begin = (path / FILE).stat().st_size
-        TorchArchive(stream, dumps(value)).finish()
+        archive = TorchArchive(stream, dumps(value))
+        archive.add_storage(storage)
+        archive.finish()
         stream.flush()
         places[name] = Place(FILE, begin, stream.position)
     stored = {
@@ -197,6 +199,26 @@ def test_a_chunk_that_is_no_tensor(tmp_path: Path) -> None:
     with (
         dcp.open_source(path, verify=True) as source,
         pytest.raises(CorruptCheckpoint, match='it holds no tensor but "text"'),
+    ):
+        source.read("w")
+
+
+def test_a_storage_that_is_short(tmp_path: Path) -> None:
+    """Its tensor would have shown what lies in the file behind it."""
+    found = torch_tensor(TensorSpec("w", "float32", (4,)), 0)
+    path = folder_with(found, tmp_path, storage=b"four")
+    with (
+        dcp.open_source(path, verify=True) as source,
+        pytest.raises(CorruptCheckpoint, match="its storage has 4 bytes, where 16 are expected"),
+    ):
+        source.read("w")
+
+
+def test_a_storage_that_is_none(tmp_path: Path) -> None:
+    path = folder_with(Persistent(("module", 1)), tmp_path)
+    with (
+        dcp.open_source(path, verify=True) as source,
+        pytest.raises(CorruptCheckpoint, match=r'refers to \["module", 1\], which is no storage'),
     ):
         source.read("w")
 
