@@ -8,7 +8,7 @@ GRAPH = (
 )
 
 #: Extensions of other libraries' files: nobody who types one wants a bundle of that name.
-NOT_WRITTEN = (".pkl", ".msgpack", ".onnx")
+NOT_WRITTEN = (".pkl", ".onnx")
 
 
 def what_it_is(path: Path) -> str | None:
