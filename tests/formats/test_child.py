@@ -24,6 +24,7 @@ from warmstart.errors import (
 from warmstart.formats.child import frames, limits
 from warmstart.formats.child import source as parent
 from warmstart.source import Source
+from warmstart.testing.reading import same
 
 #: A format around a "C library" that does what the file says.
 FORMAT = '''
@@ -184,9 +185,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_everything_is_as_in_this_process(opened: Any) -> None:
-    source = opened(verify=False, like="some/file")
+    source = opened(verify=False, like=Path("some/file"))
     here = formats.format_named("odd").open_source(
-        Path(source._place.removeprefix("while reading ")), verify=False, like="some/file"
+        Path(source._place.removeprefix("while reading ")),
+        verify=False,
+        like=str(Path("some/file").absolute()),
     )
     assert dict(source.specs) == here.specs
     assert (source.metadata, source.aliases) == (here.metadata, here.aliases)
@@ -196,6 +199,22 @@ def test_everything_is_as_in_this_process(opened: Any) -> None:
     for name in [*source.specs, "other"]:
         np.testing.assert_array_equal(source.read(name), here.read(name), strict=True)
     assert source.read_all().keys() == source.specs.keys()
+
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize("name", ["keras/legacy3.h5", "keras/sequential.keras", "orbax/v053"])
+def test_files_of_real_libraries(name: str) -> None:
+    with (
+        formats.open_source(GOLDEN / name) as here,
+        formats.open_source(GOLDEN / name, untrusted=True) as there,
+    ):
+        assert type(there) is parent.ChildSource
+        assert dict(there.specs) == dict(here.specs)
+        assert dict(there.metadata) == dict(here.metadata)
+        assert dict(there.aliases) == dict(here.aliases)
+        assert same(there.read_all(), here.read_all())
 
 
 INDICES = [1, (..., 0), (slice(None, None, -2), 1), (None, 1), [1, 0], np.array([True, False])]

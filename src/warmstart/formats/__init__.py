@@ -214,8 +214,7 @@ def open_source(
 ) -> Source:
     """Open the checkpoint at *path*, of whatever format it is; see `warmstart.open`."""
     name, found = locate(path)
-    with noting(f"while reading {found}"), translating_os_errors(found):
-        return open_as(name, found, verify=verify, untrusted=untrusted, **options)
+    return open_as(name, found, verify=verify, untrusted=untrusted, **options)
 
 
 def open_as(
@@ -226,13 +225,14 @@ def open_as(
     What goes through a C library is read in a child process if it is *untrusted*.
     """
     format_ = format_named(name)
-    taken = taken_options(name, getattr(format_, "OPTIONS", ()), options)
-    if untrusted and hasattr(format_, "C_LIBRARY"):
-        from .child import open_in_child
+    with noting(f"while reading {path}"), translating_os_errors(path):
+        taken = taken_options(name, getattr(format_, "OPTIONS", ()), options)
+        if untrusted and hasattr(format_, "C_LIBRARY"):
+            from .child import open_in_child
 
-        return open_in_child(format_, path, verify=verify, options=taken)
-    source: Source = format_.open_source(path, verify=verify, **taken)
-    return source
+            return open_in_child(format_, path, verify=verify, options=taken)
+        source: Source = format_.open_source(path, verify=verify, **taken)
+        return source
 
 
 def taken_options(name: str, known: Collection[str], options: Mapping[str, Any]) -> dict[str, Any]:

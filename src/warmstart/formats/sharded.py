@@ -7,6 +7,7 @@ Source: transformers 4.57, modeling_utils.py, "Sharded checkpoints".
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from os.path import isfile  # which takes a name that no file can have for one that is not there
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -123,7 +124,7 @@ def stays_inside(file: str) -> bool:
 
 def refuse_missing(folder: Path, files: list[str]) -> None:
     """Name every shard that is not there."""
-    missing = [file for file in files if not (folder / file).is_file()]
+    missing = [file for file in files if not isfile(folder / file)]
     if missing:
         raise CheckpointNotFound(
             f"{len(missing)} of {len(files)} shards are missing: {', '.join(map(repr, missing))}"

@@ -46,10 +46,11 @@ def open_in_child(
             f"the format of {path} cannot be read in a child process: it is no module that "
             "another process could import"
         )
-    texts = {key: str(v) if isinstance(v, Path) else v for key, v in options.items()}
+    if options.get("like") is not None:  # a path, and the child works in a folder of its own
+        options = {**options, "like": os.path.abspath(Path(options["like"]).expanduser())}
     size = size_of(path)
     start = {"module": format_.__name__, "path": os.path.abspath(path), "verify": verify,
-             "options": texts}  # fmt: skip
+             "options": dict(options)}  # fmt: skip
     library = getattr(format_, "C_LIBRARY", "a library")
     return ChildSource(Child(library, limits or limits_for(size), size), start, path)
 

@@ -8,12 +8,13 @@ Source: Keras 3.15, keras/src/saving/saving_lib.py, `ShardedH5IOStore`.
 """
 
 from collections.abc import Mapping
+from os.path import isfile
 from pathlib import Path
 
 from ...errors import CheckpointNotFound, CorruptCheckpoint
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Hdf5Source
-from ..safetensors.sharded import stays_inside
+from ..sharded import stays_inside
 from .archive import read_text
 from .notes import parsed
 from .reading import opened
@@ -28,7 +29,7 @@ def open_sharded(index: Path, *, mmap: bool = True, like: str | Path | None = No
         raise CorruptCheckpoint(
             f"the index names files outside its own folder: {', '.join(map(repr, outside))}"
         )
-    missing = [name for name in names if not (index.parent / name).is_file()]
+    missing = [name for name in names if not isfile(index.parent / name)]
     if missing:
         raise CheckpointNotFound(
             f"{len(missing)} of {len(names)} shards are missing: {', '.join(map(repr, missing))}"

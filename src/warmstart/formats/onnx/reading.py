@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from os.path import isfile  # which takes a name that no file can have for one that is not there
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ class ONNXSource(Source):
         """Raise for files of external data that are missing, or too short for what is in them."""
         places = {n: raw for n in names if isinstance(raw := self._tensors[n].raw, External)}
         files = sorted({place.file for place in places.values()} - self._files.keys())
-        missing = [file for file in files if not (self._path.parent / file).is_file()]
+        missing = [file for file in files if not isfile(self._path.parent / file)]
         if missing:
             raise CheckpointNotFound(
                 f"{len(missing)} of {len(files)} files of external data are missing: "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ...binary.wire import read_varint, signed
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import TensorSpec, checked_nbytes
-from ..safetensors.sharded import stays_inside
+from ..sharded import stays_inside
 from .places import Place, as_number, as_place
 
 #: Numbers of fields.
