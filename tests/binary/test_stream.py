@@ -10,7 +10,7 @@ import pytest
 
 from warmstart.binary import stream
 from warmstart.binary.checksum import crc32c
-from warmstart.binary.stream import Stream
+from warmstart.binary.stream import LARGE, Stream
 
 
 @pytest.fixture
@@ -104,3 +104,14 @@ def test_a_system_without_these_calls(file: FileIO, monkeypatch: pytest.MonkeyPa
 
 def test_a_function_that_the_c_library_does_not_have() -> None:
     assert stream.c_function("no_such_function_anywhere") is None
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, LARGE - 1, LARGE, 3 * LARGE + 1])
+def test_something_reckoned_beside_the_write(nbytes: int, tmp_path: Path) -> None:
+    data = bytes(range(251)) * (nbytes // 251) + bytes(nbytes % 251)
+    with FileIO(tmp_path / "file", "w") as file:
+        stream = Stream(file)
+        assert stream.write_beside(data, crc32c) == crc32c(data)
+        stream.flush()
+        assert stream.position == nbytes
+    assert (tmp_path / "file").read_bytes() == data
