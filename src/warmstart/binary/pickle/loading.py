@@ -41,7 +41,12 @@ def run(machine: Machine) -> Any:
             raise cut_short(size)
         code = data[machine.at]
         machine.at += 1
-        OPCODES[code](machine)
+        try:
+            OPCODES[code](machine)
+        except IndexError:  # an opcode's byte is not there, or the stack is empty
+            if machine.at >= size:
+                raise cut_short(size) from None
+            raise
     return machine.stack.pop()
 
 

@@ -1,4 +1,8 @@
-"""What each opcode does to the machine."""
+"""What each opcode does to the machine.
+
+The few that make up most of a checkpoint take their bytes by themselves: where these are not there,
+the machine finds itself beyond the end, and says so.
+"""
 
 import re
 import struct
@@ -94,7 +98,6 @@ def duplicate(m: Machine) -> None:
 pushing(b"N", lambda m: None)
 pushing(b"\x88", lambda m: True)
 pushing(b"\x89", lambda m: False)
-pushing(b"K", lambda m: m.number(1))
 pushing(b"M", lambda m: m.number(2))
 pushing(b"J", lambda m: int.from_bytes(m.take(4), "little", signed=True))
 pushing(b"G", lambda m: struct.unpack(">d", m.take(8))[0])
@@ -127,6 +130,12 @@ def number_or_bool(m: Machine) -> None:
     m.stack.append({b"00": False, b"01": True}.get(line))
     if m.stack[-1] is None:
         m.stack[-1] = int(line)
+
+
+@on(b"K")
+def small_number(m: Machine) -> None:
+    m.stack.append(m.data[m.at])
+    m.at += 1
 
 
 def integer(m: Machine, size: int) -> int:
@@ -238,12 +247,15 @@ def put(m: Machine) -> None:
 
 @on(b"q")
 def put_byte(m: Machine) -> None:
-    m.remember(m.number(1))
+    m.memo[m.data[m.at]] = m.stack[-1]
+    m.at += 1
 
 
 @on(b"r")
 def put_long(m: Machine) -> None:
-    m.remember(m.number(4))
+    at = m.at
+    m.memo[int.from_bytes(m.data[at : at + 4], "little")] = m.stack[-1]
+    m.at = at + 4
 
 
 @on(b"\x94")
@@ -258,7 +270,8 @@ def get(m: Machine) -> None:
 
 @on(b"h")
 def get_byte(m: Machine) -> None:
-    m.recall(m.number(1))
+    m.recall(m.data[m.at])
+    m.at += 1
 
 
 @on(b"j")
