@@ -84,6 +84,15 @@ def first(name: str, separator: str = "/") -> str:
     return name.partition(separator)[0]
 
 
+def parts(name: str, separator: str = "/") -> list[str]:
+    """Return the scopes that a name stands in, the outermost first, and then its last part.
+
+    >>> parts("block/fc/kernel"), parts("w")
+    (['block', 'fc', 'kernel'], ['w'])
+    """
+    return name.split(separator)
+
+
 def matcher(pattern: Pattern) -> Callable[[str], bool]:
     """Return the test that *pattern* stands for.
 

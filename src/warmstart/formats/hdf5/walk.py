@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
+from ...names import parts as parts_of
 from ...spec import ITEMSIZES, TensorSpec, checked_nbytes
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def joined(group: str, target: str) -> str:
     ('a/b/c', 'b/c', 'b')
     """
     whole = target if target.startswith("/") else f"{group}/{target}"
-    return "/".join(part for part in whole.split("/") if part not in ("", "."))
+    return "/".join(part for part in parts_of(whole) if part not in ("", "."))
 
 
 def unknown_filters(creation: Any) -> str:

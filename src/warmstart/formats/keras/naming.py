@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...names import last as last_part
+from ...names import parent as scope_of
+from ...names import parts as parts_of
 from .kinds import PARTS, UNTRAINED, kind_in, variables_of
 from .layers import Layer, below, layers_in
 from .optimizers import OPTIMIZER, optimizer_names
@@ -49,14 +52,14 @@ def named(shapes: Mapping[str, tuple[int, ...]], model: Model) -> Naming:
     groups = sorted(members, key=lambda g: (g.startswith(OPTIMIZER), order.get(g, len(order))))
     found, roles = dict[str, str](), dict[str, str]()
     for group in groups:
-        if group.partition("/")[0] == OPTIMIZER:
+        if parts_of(group)[0] == OPTIMIZER:
             continue
         for path, name in zip(members[group], tree.variables(group, members[group]), strict=True):
             found[path] = name
             if role := tree.role(group, name):
                 roles[path] = role
     for group in groups:
-        if group.partition("/")[0] == OPTIMIZER:
+        if parts_of(group)[0] == OPTIMIZER:
             named_slots = optimizer_names(
                 group, members[group], shapes=shapes, names=found, roles=roles, model=model
             )
@@ -71,15 +74,15 @@ def by_group(paths: Iterable[str]) -> dict[str, list[str]]:
     """Return the paths of variables by the group of their layer, each in the order of saving."""
     members: dict[str, list[str]] = {}
     for path in paths:
-        parts = path.rsplit("/", 2)
-        if parts[-2:-1] == [VARS]:
-            members.setdefault(parts[0] if len(parts) == 3 else "", []).append(path)
+        folder = scope_of(path)
+        if last_part(folder) == VARS:
+            members.setdefault(scope_of(folder), []).append(path)
     return {group: sorted(found, key=natural) for group, found in members.items()}
 
 
 def natural(path: str) -> tuple[int, str]:
     """Return what sorts vars/10 behind vars/9."""
-    last = path.rpartition("/")[2]
+    last = last_part(path)
     return (int(last), "") if last.isascii() and last.isdigit() else (2**63, last)
 
 
@@ -99,7 +102,7 @@ class Tree:
         layer = self._layers.get(group)
         config = None if layer is None else layer.config
         known = variables_of(self._kind(group), config, len(paths))
-        last = known or [path.rpartition("/")[2] for path in paths]
+        last = known or [last_part(path) for path in paths]
         scope = self._scope(group)
         return ["/".join([*scope, name]) for name in last]
 
@@ -107,7 +110,7 @@ class Tree:
         """Return the role of a variable, None where the file does not tell."""
         if group.startswith("metrics") or self._kind(group) == "seed_generator":
             return "run"
-        if name.rpartition("/")[2] in UNTRAINED:
+        if last_part(name) in UNTRAINED:
             return "model"
         if group not in self._layers:
             return None
@@ -117,7 +120,7 @@ class Tree:
         """Return the names that lead to the layer at *group*."""
         scope = [self.root] if self.root else []
         path = ""
-        for part in group.split("/") if group else ():
+        for part in parts_of(group) if group else ():
             path = below(path, part)
             if self._is_nameless(path):
                 continue
@@ -130,7 +133,7 @@ class Tree:
 
     def _is_nameless(self, path: str) -> bool:
         """Return whether the layer at *path* is in no name: in Keras 2, one applied over time."""
-        parent, _, attribute = path.rpartition("/")
+        parent, attribute = scope_of(path), last_part(path)
         return self._old and attribute == "layer" and self._kind(parent) == "time_distributed"
 
     def _is_old_model(self, path: str) -> bool:
@@ -149,17 +152,17 @@ class Tree:
         if path in self._layers:
             return self._layers[path].name
         own, _ = self._part(path)
-        return own or path.rpartition("/")[2]
+        return own or last_part(path)
 
     def _kind(self, path: str) -> str | None:
         """Return the kind of layer at *path*, None if it is not known."""
         if path in self._layers:
             return self._layers[path].kind
-        return self._part(path)[1] or kind_in(path.rpartition("/")[2]) or kind_in(self._name(path))
+        return self._part(path)[1] or kind_in(last_part(path)) or kind_in(self._name(path))
 
     def _part(self, path: str) -> tuple[str | None, str | None]:
         """Return name and kind of a part that every layer of its parent's kind has."""
-        parent, _, attribute = path.rpartition("/")
+        parent, attribute = scope_of(path), last_part(path)
         kind = self._kind(parent) if parent else None
         return PARTS.get(kind or "", {}).get(attribute, (None, None))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...names import last as last_part
 from .kinds import KEPT_FIRST, OLD_OPTIMIZERS, OPTIMIZERS, chosen, snake_case
 from .layers import below
 
@@ -42,7 +43,7 @@ def optimizer_names(
             new = f"{scope}/{name.replace('/', '_')}_{slot}"
             found[path] = (f"{scope}/{slot}/{name}" if model.old else new, "slot")
         return found
-    numbered = {path: (below(scope, path.rpartition("/")[2]), "slot") for path in rest}
+    numbered = {path: (below(scope, last_part(path)), "slot") for path in rest}
     return found | numbered
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
+from ...names import last as last_part
+from ...names import parent as scope_of
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Found, Hdf5Source
 from ..notes import Notes, checked
@@ -18,7 +20,7 @@ CONFIG, METADATA, GROUPS = "keras.config", "keras.metadata", "keras.groups"
 
 def is_saved_by_path(file: Hdf5File) -> bool:
     """Return whether the layout is that of Keras 3: groups with `vars` in them."""
-    return any(group.rpartition("/")[2] == "vars" for group in file.groups)
+    return any(last_part(group) == "vars" for group in file.groups)
 
 
 def opened(
@@ -75,8 +77,8 @@ def group_names(file: Hdf5File) -> dict[str, str]:
     """Return every group of variables with the name it states, "" where it states none."""
     found = {}
     for group in file.groups:
-        path, _, last = group.rpartition("/")
-        if last == "vars":
+        path = scope_of(group)
+        if last_part(group) == "vars":
             found[path] = text_of(file.attribute(group, "name") or "")
     return found
 

@@ -12,6 +12,7 @@ from os.path import isfile
 from pathlib import Path
 
 from ...errors import CheckpointNotFound, CorruptCheckpoint
+from ...names import parent as scope_of
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Hdf5Source
 from ..sharded import stays_inside
@@ -56,7 +57,7 @@ def refuse_disagreement(
 ) -> None:
     """Refuse an index and shards that do not say the same of where each group is."""
     stated = {(group.strip("/"), name) for group, names in weight_map.items() for name in names}
-    held = {(p.rpartition("/")[0], name) for name, file in shards.items() for p in file.datasets}
+    held = {(scope_of(p), name) for name, file in shards.items() for p in file.datasets}
     lines = [f"  {group!r} is not in {name}, as the index says" for group, name in stated - held]
     lines += [f"  {g!r} is in {name}, which the index does not say" for g, name in held - stated]
     if lines:

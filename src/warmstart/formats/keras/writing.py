@@ -16,6 +16,8 @@ from ...binary.atomic import TEMPORARY, replacing, write_fully
 from ...binary.mapped import map_file
 from ...binary.zip import ZipWriter
 from ...errors import CannotHold, UnsupportedCheckpoint
+from ...names import parent as scope_of
+from ...names import parts as parts_of
 from ...source import Source
 from ..arrays import encodable, note_faults, refuse_unheld
 from ..hdf5.source import Hdf5Source
@@ -167,7 +169,7 @@ def placed(source: Source, other: Hdf5Source) -> tuple[dict[str, str], dict[str,
 
 def is_optimizers(path: str) -> bool:
     """Return whether the variable at *path* belongs to an optimizer."""
-    return path.partition("/")[0] == OPTIMIZER
+    return parts_of(path)[0] == OPTIMIZER
 
 
 def assets_in(like: Path) -> dict[str, memoryview]:
@@ -184,8 +186,8 @@ def assets_in(like: Path) -> dict[str, memoryview]:
 
 def layout_of(source: Source, structure: Structure) -> Layout:
     """Return the file to write: groups with their names, and variables by their numbers."""
-    paths = sorted(structure.names, key=lambda path: (path.rpartition("/")[0], natural(path)))
-    saved = {path.rpartition("/")[0] for path in paths}
+    paths = sorted(structure.names, key=lambda path: (scope_of(path), natural(path)))
+    saved = {scope_of(path) for path in paths}
     has_optimizer = any(is_optimizers(path) for path in paths)
     groups = {below(group, VARS): name for group, name in structure.groups.items()
               if has_optimizer or not is_optimizers(group)}  # fmt: skip

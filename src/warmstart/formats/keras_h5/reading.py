@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import CorruptCheckpoint
 from ...names import inside as inside_scope
 from ...names import last, without_output
+from ...names import parts as parts_of
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Found, Hdf5Source
 from ..keras.kinds import UNTRAINED
@@ -36,7 +37,7 @@ class Weight:
     @property
     def path(self) -> str:
         """Where its dataset is."""
-        parts = f"{self.layer}/{self.name}".split("/")
+        parts = [*parts_of(self.layer), *parts_of(self.name)]
         return "/".join(part for part in parts if part not in ("", "."))
 
 

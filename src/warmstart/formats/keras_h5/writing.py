@@ -14,6 +14,7 @@ from urllib.parse import quote
 from ...binary.atomic import replacing
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...names import last, parent, without_output
+from ...names import parts as parts_of
 from ...source import Source
 from ..arrays import refuse_unheld
 from ..hdf5.writing import Layout, refuse_long, write_hdf5
@@ -158,7 +159,7 @@ def odd_names(source: Source) -> set[str]:
 
 def is_odd(name: str) -> bool:
     """Return whether a path could not be *name*, or would mean something else."""
-    parts = name.split("/")
+    parts = parts_of(name)
     return "%" in name or "\0" in name or parts[0] in RESERVED or any(p in ("", ".") for p in parts)
 
 
@@ -168,7 +169,7 @@ def groups_above(path: str) -> list[str]:
     >>> groups_above("a/b/c")
     ['a', 'a/b']
     """
-    parts = path.split("/")
+    parts = parts_of(path)
     return ["/".join(parts[:n]) for n in range(1, len(parts))]
 
 
