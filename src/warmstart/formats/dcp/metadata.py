@@ -7,7 +7,7 @@ from typing import Any
 from ...binary.pickle import COMMON, Call, Global, loads
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import ITEMSIZES, TensorSpec, checked_nbytes
-from ..safetensors.sharded import refuse_escape
+from ..sharded import refuse_escape
 from .tiling import refuse_bad_tiling
 
 #: Where the classes have lived: 1.13, and since 2.0.
