@@ -107,13 +107,12 @@ def tried(
 ) -> str:
     """Return whether what stands at *path* was "read" or "refused"; raise a Finding."""
     watch = guard()
-    logging.getLogger("warmstart").setLevel(logging.ERROR)  # warnings of each input are no news
     root = path.parent if not path.is_dir() else path
     size = sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
     watch.broken.clear()
     watch.folder = None if format and in_child(format) else root
     try:
-        with bounded(PATIENCE), measured(size, traced):
+        with bounded(PATIENCE), measured(size, traced), quiet():
             return outcome_of(path, format, verify)
     except CheckpointError:
         return "refused"
@@ -132,6 +131,18 @@ def tried(
 def in_child(format: str) -> bool:
     """Return whether files of *format* are read in a child process, which is started for them."""
     return hasattr(formats.format_named(format), "C_LIBRARY")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let no warning through in the block: those of each input are no news."""
+    logger = logging.getLogger("warmstart")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager
