@@ -41,7 +41,7 @@ def shortened(text: str) -> str:
     """Return *text* as far as a person at a terminal will read it.
 
     >>> shortened("short"), len(shortened("x" * 5000))
-    ('short', 223)
+    ('short', 222)
     """
     if len(text) <= SHOWN:
         return text

@@ -248,8 +248,8 @@ def ranges_of(
     Integers become a range of one, which the second part takes out again; a negative step is
     turned round.  None for what is more than integers and slices.
 
-    >>> ranges_of((1, slice(None, None, -2)), (3, 5))
-    ([range(1, 2), range(0, 5, 2)], (0, slice(None, None, -1)))
+    >>> ranges_of((1, slice(None, None, -2)), (3, 6))
+    ([range(1, 2), range(1, 7, 2)], (0, slice(None, None, -1)))
     """
     items = list(index) if isinstance(index, tuple) else [index]
     if sum(item is Ellipsis for item in items) > 1:
