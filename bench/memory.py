@@ -55,8 +55,41 @@ def make_compressed(path):
     np.savez_compressed(path, **dict(tensors()))
 
 
-#: Files that are only read, or read otherwise, and what makes each.
-READ = {"m.gguf": make_gguf, "m.onnx": make_onnx, "deflated.npz": make_compressed}
+def make_v1(path):
+    import tensorflow as tf
+
+    names, arrays = zip(*tensors(), strict=True)
+    tf.raw_ops.Save(filename=str(path), tensor_names=names, data=arrays)
+
+
+def make_stream(path):
+    import torch
+
+    whole = {name: torch.from_numpy(array) for name, array in tensors()}
+    torch.save(whole, path, _use_new_zipfile_serialization=False)
+
+
+def make_zstd(path):
+    import orbax.checkpoint
+
+    checkpointer = orbax.checkpoint.StandardCheckpointer()
+    checkpointer.save(path.absolute(), dict(tensors()))
+    checkpointer.wait_until_finished()
+
+
+def make_gzip(path):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name, array in tensors():
+            file.create_dataset(name, data=array, chunks=(64, 1024), compression="gzip")
+
+
+#: Files that are only read, or are read otherwise than what is written here, and what makes each.
+READ = {
+    "m.gguf": make_gguf, "m.onnx": make_onnx, "version1": make_v1, "stream.pt": make_stream,
+    "deflated.npz": make_compressed, "gzip.h5": make_gzip, "zstd.orbax": make_zstd,
+}  # fmt: skip
 
 
 def sources(folder):
