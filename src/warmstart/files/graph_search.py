@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import CheckpointNotFound, noting
 from ..formats import expanded, locate, open_as, translating_os_errors
 from ..formats.tf_bundle.object_graph import OBJECT_GRAPH
-from ..formats.tf_bundle.paths import names_in, saved_model_of
+from ..formats.tf_bundle.paths import saved_model_of
+from ..formats.tf_bundle.pointer import names_in
 from .graphs import Graph, read_metagraph_file, read_saved_model
 from .object_tree import Object, object_tree
 

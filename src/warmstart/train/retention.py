@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import CorruptCheckpoint
-from ..formats.tf_bundle.paths import DATA, data_files, has_index, index_of, names_in
+from ..formats.tf_bundle.paths import DATA, data_files, has_index, index_of
+from ..formats.tf_bundle.pointer import names_in
 from ..formats.tf_bundle.state import read_state, write_state
 
 log = logging.getLogger("warmstart")

@@ -11,14 +11,13 @@ FOLDER/saved_model.pb              graphs and signatures (or saved_model.pbtxt)
 FOLDER/variables/variables.index   PREFIX is FOLDER/variables/variables
 """
 
-import os
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ...binary.table import MAGIC
-from ...errors import CheckpointError, CheckpointNotFound, noting
-from .state import FILE_NAME, MAX_BYTES, is_state, parse_state
+from ...errors import CheckpointNotFound
+from .pointer import candidates, is_pointer, is_table, latest_in, names_in
+from .state import FILE_NAME
 
 INDEX = ".index"
 
@@ -56,14 +55,6 @@ def data_files(prefix: Path) -> dict[Path, tuple[int, int]]:
         if match and match["prefix"] == start:
             found[prefix.with_name(name)] = int(match["shard"]), int(match["shards"])
     return found
-
-
-def names_in(folder: Path) -> list[str]:
-    """Return the names in *folder*, sorted; none when there is no such folder."""
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []
 
 
 def locate(path: Path) -> Path | None:
@@ -137,26 +128,6 @@ def refuse_halves(folder: Path) -> None:
             check_has_data(prefix_of(path), {})
 
 
-def is_pointer(path: Path) -> bool:
-    """Return whether *path* is a file like `checkpoint`, which points to a bundle."""
-    return path.is_file() and is_state(read_from(path, 0, 4096))
-
-
-def is_table(path: Path) -> bool:
-    """Return whether *path* is a file that ends as a table does."""
-    return path.is_file() and read_from(path, -len(MAGIC), len(MAGIC)) == MAGIC
-
-
-def read_from(path: Path, begin: int, nbytes: int) -> bytes:
-    """Return *nbytes* of the file *path* from *begin*, counted from its end when negative."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, begin if begin >= 0 else path.stat().st_size + begin))
-            return file.read(nbytes)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-
-
 def latest(folder: Path) -> Path | None:
     """Return the prefix of the latest bundle in *folder*, or None when there is none.
 
@@ -212,19 +183,3 @@ def pointed(file: Path) -> Path | None:
     raise CheckpointNotFound(
         f"{file} points to {latest_in(file)!r}, which is not there; bundles in its folder: {others}"
     )
-
-
-def candidates(file: Path) -> list[Path]:
-    """Return what *file*, like `checkpoint`, may point to.
-
-    An absolute path that leads nowhere any more means the same name beside *file*: the folder was
-    moved.
-    """
-    written = Path(latest_in(file))
-    return [file.parent / written, file.parent / written.name]
-
-
-def latest_in(file: Path) -> str:
-    """Return the path that *file*, like `checkpoint`, gives as the latest, as it is written."""
-    with noting(f"while reading {file}"):
-        return parse_state(read_from(file, 0, MAX_BYTES + 1)).latest

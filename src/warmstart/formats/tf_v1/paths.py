@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ...errors import CheckpointNotFound
-from ..tf_bundle.paths import candidates, is_pointer, is_table, names_in
+from ..tf_bundle.pointer import candidates, is_pointer, is_table, names_in
 from ..tf_bundle.state import FILE_NAME
 
 SHARD = re.compile(r"(?P<prefix>.+)-(?P<shard>\d{5,}|\?{5})-of-(?P<shards>\d{5,})", re.DOTALL)
