@@ -5,17 +5,20 @@ from typing import Any
 
 import pytest
 import tensorstore as ts
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmstart.binary import zstd
 from warmstart.binary.ocdbt import (
     HEADER,
     MANIFEST,
     MANIFEST_MAGIC,
     NODE_MAGIC,
-    CompressedBlock,
+    ZSTD,
     Cursor,
     Database,
+    ForeignDatabase,
     Value,
     block,
     encoded_files,
@@ -36,8 +39,8 @@ def opened(folder: Path, **config: Any) -> ts.KvStore:
 
 
 def fill(folder: Path, **config: Any) -> Path:
-    """Let tensorstore write CONTENT, without compression, in *folder*."""
-    store = opened(folder, compression=None, **config)
+    """Let tensorstore write CONTENT in *folder*, without compression unless *config* says so."""
+    store = opened(folder, **{"compression": None, **config})
     transaction = ts.Transaction()
     for key, value in CONTENT.items():
         store.with_transaction(transaction)[key] = value
@@ -57,10 +60,12 @@ def content_of(folder: Path) -> dict[str, bytes]:
         {},
         {"max_inline_value_bytes": 0},
         {"max_inline_value_bytes": 20, "max_decoded_node_bytes": 500},
+        {"compression": {"id": "zstd"}},
+        {"compression": {"id": "zstd"}, "max_decoded_node_bytes": 500},
     ],
-    ids=["one node", "all outside", "many levels"],
+    ids=["one node", "all outside", "many levels", "compressed", "compressed, many levels"],
 )
-def test_what_tensorstore_writes_is_read(config: dict[str, int], tmp_path: Path) -> None:
+def test_what_tensorstore_writes_is_read(config: dict[str, Any], tmp_path: Path) -> None:
     assert content_of(fill(tmp_path, **config)) == CONTENT
 
 
@@ -95,9 +100,12 @@ def write(folder: Path, content: dict[str, bytes]) -> None:
     (folder / MANIFEST).write_bytes(manifest)
 
 
-def test_a_compressed_database_is_left_to_tensorstore(tmp_path: Path) -> None:
+def test_without_zstandard_a_compressed_database_is_left_to_tensorstore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened(tmp_path)["key"] = b"x" * 1000
-    with pytest.raises(CompressedBlock):
+    monkeypatch.setattr(zstd, "library", lambda: None)
+    with pytest.raises(ForeignDatabase):
         Database(tmp_path)
 
 
@@ -115,8 +123,16 @@ def leaf(*parts: bytes, files: bytes = b"\0") -> bytes:
     return block(NODE_MAGIC, b"\0" + files + b"".join(parts))
 
 
+def squeezed(body: bytes, after: bytes = b"") -> bytes:
+    return block(NODE_MAGIC, zstandard.compress(body) + after, ZSTD)
+
+
 ONE = (b"\1", b"\1", b"k")  # one entry, its key one byte long
 NODES: dict[str, tuple[bytes, str]] = {
+    # Unpacked, each of these would take all memory there is.
+    "a bomb": (squeezed(bytes(100_000_000)), "claims to unpack to 100000000 bytes; 175"),
+    "no frame": (block(NODE_MAGIC, b"(no", ZSTD), "is not a zstd frame of at most 1677"),
+    "a frame and more": (squeezed(b"\0\0\0", b"x"), "is not a zstd frame of at most"),
     "no magic": (b"\0" * 40, "does not begin as one"),
     "short": (leaf(b"\0")[:12], "does not begin as one"),
     "length": (leaf(b"\0") + b"\0", "does not have the length that it says"),
@@ -200,7 +216,7 @@ def test_a_data_file_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_manifests_of_the_numbered_kind_are_left_to_tensorstore() -> None:
-    with pytest.raises(CompressedBlock, match="stand in manifests of their own"):
+    with pytest.raises(ForeignDatabase, match="stand in manifests of their own"):
         latest_root(Cursor(bytes(16) + b"\1\0\0\4\0", "the manifest"))
 
 
@@ -215,6 +231,6 @@ def read_or_refused(body: bytes) -> bool:
                  lambda c: list(c.children(c.files(""), b""))):  # fmt: skip
         try:
             read(Cursor(body, "the node"))
-        except (CheckpointError, CompressedBlock):
+        except (CheckpointError, ForeignDatabase):
             continue
     return True

@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from warmstart import formats
+from warmstart.binary import zstd
 from warmstart.errors import CannotHold, CheckpointNotFound, SaveError, full_text
 from warmstart.formats import orbax as ours
 from warmstart.formats.orbax.writing import HELD
@@ -211,6 +212,7 @@ def test_what_orbax_cuts_in_chunks_is_put_together(tmp_path: Path) -> None:
 LISTING = """
 import sys
 from warmstart import formats
+from warmstart.binary import zstd
 source = formats.open_source(sys.argv[1])
 print(len(source.specs), *(m in sys.modules for m in ("numpy", "tensorstore", "jax")))
 """
@@ -308,8 +310,21 @@ def test_what_orbax_wrote_is_replaced(layout: str, tmp_path: Path) -> None:
     assert list(load(tmp_path / "m.orbax")) == ["w"]
 
 
-def test_without_tensorstore(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["files", "files_zarr3", "ocdbt", "ocdbt_zarr3"])
+def test_zstd_without_tensorstore(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorstore", None)
+    assert set(load(GOLDEN / "v0128" / kind)) == set(TENSORS)
+
+
+@pytest.mark.parametrize("kind", ["files", "files_zarr3", "ocdbt", "ocdbt_zarr3"])
+def test_zstd_without_zstandard(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zstd, "library", lambda: None)
+    assert set(load(GOLDEN / "v0128" / kind)) == set(TENSORS)
+
+
+def test_without_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorstore", None)
+    monkeypatch.setattr(zstd, "library", lambda: None)
     with formats.open_source(GOLDEN / "v0128" / "files") as source:
         assert sorted(source.specs) == sorted(TENSORS)
         with pytest.raises(formats.MissingDependency, match="a compressed Orbax checkpoint needs"):

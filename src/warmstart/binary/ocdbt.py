@@ -1,4 +1,4 @@
-"""OCDBT databases of TensorStore: keys and values in a few files, read without it if uncompressed.
+"""OCDBT databases of TensorStore: keys and values in a few files, read without it.
 
     manifest.ocdbt = block(config, files, versions)       a version names the root of its tree
     d/XXXX         = values and tree nodes, at any offset
@@ -11,7 +11,7 @@
     inner    = n, shared prefix * (n - 1), suffix length * n, prefix of the subtree * n, suffixes,
                file * n, offset * n, nbytes * n, three statistics * n
 
-Numbers without a width are varints.  A compressed block is zstd, which this module does not read.
+Numbers without a width are varints.  Compression is 0 for none, 1 for a zstd frame.
 Sources: tensorstore, kvstore/ocdbt/index.rst, and what tensorstore 0.1.86 writes.
 """
 
@@ -23,20 +23,24 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from ..errors import CheckpointNotFound, CorruptCheckpoint
+from . import zstd
 from .checksum import crc32c
 from .window import FileBytes, file_bytes
 from .wire import read_varint, varint
 
 MANIFEST = "manifest.ocdbt"
 MANIFEST_MAGIC, NODE_MAGIC = 0x0CDB3A2A, 0x0CDB20DE
+PLAIN, ZSTD = 0, 1  # compression of a block
 HEADER = 14  # bytes before the body of a block: four and eight, and two varints that are below 128
 MAX_KEY = 65535
 #: Shared prefixes let few bytes say long keys; all keys of a node take so many times its size.
 MAX_UNFOLDING = 256
+#: What any block may unpack to beside that many times its own size.
+FREE = 16 << 20
 
 
-class CompressedBlock(Exception):
-    """A block is compressed: the database has to be read through TensorStore."""
+class ForeignDatabase(Exception):
+    """The database has to be read through TensorStore: for its kind, or for want of zstandard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,14 @@ class Value:
 
 
 class Database:
-    """The values of the latest version by key; raises CompressedBlock when it is opened."""
+    """The values of the latest version by key; raises ForeignDatabase when it is opened."""
 
     def __init__(self, folder: Path, *, mmap: bool = True) -> None:
         self._folder = folder
         self._mmap = mmap
         self._file = cache(self._open)
         self._seen: set[tuple[str, int]] = set()
+        self._room: dict[str, int] = {}
         self.values = dict(self._walk(folder / MANIFEST))
 
     def place(self, value: Value) -> tuple[FileBytes, int, int]:
@@ -96,6 +101,10 @@ class Database:
         self._seen.add((file, begin))
         what = f"the node at byte {begin} of {file}"
         self._check(file, begin, nbytes)
+        left = self._room.setdefault(file, len(self._file(file))) - nbytes
+        if left < 0:
+            raise CorruptCheckpoint(f"nodes lie over one another in {file}")
+        self._room[file] = left
         raw = bytes(self._file(file)[begin : begin + nbytes])
         body = Cursor.of_block(raw, NODE_MAGIC, what)
         if body.byte() != height:
@@ -117,7 +126,7 @@ def latest_root(body: "Cursor") -> tuple[str, str, int, int, int] | None:
     if body.varint():
         body.take(4)  # zstd's level
     if kind:
-        raise CompressedBlock("the versions stand in manifests of their own")
+        raise ForeignDatabase("the versions stand in manifests of their own")
     files = body.files("")
     n = body.count()
     body.varints(n)  # generations
@@ -147,9 +156,7 @@ class Cursor:
             raise CorruptCheckpoint(f"the CRC-32C of {what} is wrong")
         if block[12]:
             raise CorruptCheckpoint(f"{what} has version {block[12]}, where 0 is known")
-        if block[13]:
-            raise CompressedBlock(what)
-        return cls(block[HEADER:-4], what)
+        return cls(body_of(block, what), what)
 
     def take(self, nbytes: int) -> bytes:
         """Return the next *nbytes*."""
@@ -233,6 +240,16 @@ class Cursor:
             yield self.file(files, number), offset, nbytes, prefix + key[:inner]
 
 
+def body_of(block: bytes, what: str) -> bytes:
+    """Return the body of a *block*, unpacked."""
+    body, kind = block[HEADER:-4], block[HEADER - 1]
+    if kind == PLAIN:
+        return body
+    if kind != ZSTD or zstd.library() is None:
+        raise ForeignDatabase(what)
+    return zstd.unpacked(body, FREE + MAX_UNFOLDING * len(body), what)
+
+
 def text(raw: bytes) -> str:
     """Return a key or a path; bytes that are no UTF-8 stay what they are."""
     return raw.decode("utf-8", "surrogateescape")
@@ -306,8 +323,8 @@ def common_length(a: bytes, b: bytes) -> int:
     return next((at for at, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
-def block(magic: int, body: bytes) -> bytes:
-    """Return *body* with its header and its checksum."""
+def block(magic: int, body: bytes, compression: int = PLAIN) -> bytes:
+    """Return *body*, which is packed already if it is to be, with its header and its checksum."""
     nbytes = HEADER + len(body) + 4
-    data = magic.to_bytes(4, "big") + nbytes.to_bytes(8, "little") + b"\0\0" + body
+    data = magic.to_bytes(4, "big") + nbytes.to_bytes(8, "little") + bytes([0, compression]) + body
     return data + crc32c(data).to_bytes(4, "little")

@@ -15,9 +15,10 @@ items hold arrays.  Numbers are arrays without dimensions; None, empty container
 and custom metadata are metadata.  A folder that Orbax did not finish is refused, or passed over in
 favour of the step before it.
 
-Uncompressed arrays and databases are read here, compressed ones through tensorstore.  What is
-written is one item: zarr 2 in one uncompressed OCDBT file, which Orbax restores; roles, aliases and
-metadata are its custom metadata (key "warmstart", `formats.notes`).
+Databases and arrays that are not compressed, or by zstd as Orbax does it, are read here, any others
+through tensorstore.  What is written is one item: zarr 2 in one uncompressed OCDBT file, which
+Orbax restores; roles, aliases and metadata are its custom metadata (key "warmstart",
+`formats.notes`).
 Sources: orbax-checkpoint 0.2.7, 0.5.3 and 0.12.8, _src/metadata/tree.py and
 _src/serialization/tensorstore_utils.py; https://zarr-specs.readthedocs.io.
 """

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...binary.ocdbt import MANIFEST, CompressedBlock, Database
+from ...binary.ocdbt import MANIFEST, Database, ForeignDatabase
 from ...binary.window import FileBytes, file_bytes
 from ...errors import CorruptCheckpoint
 from ..sharded import stays_inside
@@ -29,6 +29,10 @@ class Place:
         """Return a run of the value's bytes."""
         return self.file[self.begin + begin : self.begin + begin + nbytes]
 
+    def whole(self) -> memoryview:
+        """Return all bytes of the value."""
+        return self.part(0, self.nbytes)
+
 
 class Store(ABC):
     """Values by key, and how tensorstore is told to read the array below one."""
@@ -46,7 +50,7 @@ class Store(ABC):
 
     def _bytes(self, key: str) -> Bytes | None:
         place = self.place(key)
-        return None if place is None else place.part(0, place.nbytes)
+        return None if place is None else place.whole()
 
     @abstractmethod
     def spec(self, param: str) -> dict[str, Any]:
@@ -88,7 +92,7 @@ class Files(Store):
 
 
 class Ocdbt(Store):
-    """An uncompressed database, read by this library."""
+    """A database that this library reads."""
 
     def __init__(self, folder: Path, *, mmap: bool) -> None:
         super().__init__(folder)
@@ -105,8 +109,8 @@ class Ocdbt(Store):
         return edge.ocdbt_spec(self.folder, param)
 
 
-class CompressedOcdbt(Store):
-    """A database of compressed nodes, read by tensorstore."""
+class ForeignOcdbt(Store):
+    """A database that only tensorstore reads."""
 
     def get(self, keys: Iterable[str]) -> dict[str, Bytes | None]:
         return edge.read_keys(self.folder, list(keys))
@@ -124,5 +128,5 @@ def store_in(folder: Path, *, mmap: bool) -> Store:
         return Files(folder, mmap=mmap)
     try:
         return Ocdbt(folder, mmap=mmap)
-    except CompressedBlock:
-        return CompressedOcdbt(folder)
+    except ForeignDatabase:
+        return ForeignOcdbt(folder)
