@@ -303,7 +303,7 @@ TWO = struct.pack("<2f", 1, 2)
 ZIP_MESSAGES: dict[str, Any] = {
     r"goes up to byte 12 of the storage 'data/0', which has 8": tensor((3,)),
     r"goes up to byte 12 of the storage 'data/0', which": tensor(offset=1),
-    r"the storage '0' has 12 bytes, but its member 8": tensor((3,), elements=3),
+    r"the storage 'data/0' has 12 bytes, but its member 8": tensor((3,), elements=3),
     r"a tensor has the shape \(2,\) and the strides \(1, 1\)": tensor(strides=(1, 1)),
     r"a tensor has a tuple for its shape, not whole numbers": tensor((-2,)),
     r"a tensor has a tuple for its offset": tensor(offset=-1),

@@ -154,7 +154,7 @@ def parts(call: Call) -> Iterator[tuple[Any, Any]]:
     """Yield what an object is made of: arguments, items, attributes."""
     if call.args:
         yield "args", call.args
-    yield from call.kwargs.items()
+    yield from (call.kwargs or {}).items()
     if call.appended:
         yield "items", call.appended
     for key, value in call.items:

@@ -20,7 +20,9 @@ Unfit = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
 
 
 def ordered(pairs: Any = ()) -> Attributed:
-    """Return a dict of *pairs*, or of another dict's."""
+    """Return a dict of *pairs*, or of another dict's; most are empty and filled later."""
+    if pairs == ():
+        return Attributed()
     items = list(pairs.items() if isinstance(pairs, dict) else sequence(pairs))
     Keys().checked(key for key, _ in items)
     return Attributed(items)

@@ -26,6 +26,11 @@ class Keys:
     def checked(self, keys: Iterable[Any]) -> list[Any]:
         """Return *keys*, or refuse those that no checkpoint has."""
         keys = list(keys)
+        self.check(keys)
+        return keys
+
+    def check(self, keys: Iterable[Any]) -> None:
+        """Refuse those of *keys* that no checkpoint has."""
         for key in keys:
             kind = type(key)
             if kind is str or kind is bytes:
@@ -38,11 +43,10 @@ class Keys:
                     raise UnsupportedCheckpoint("a key is a number of more than 64 bits")
             elif kind not in SIMPLE:
                 self._check_compound(key)
-        return keys
 
     def _check_compound(self, key: Any) -> None:
         parts = parts_of(key)
-        self.checked(part for part in parts if not isinstance(part, complex))
+        self.check(part for part in parts if not isinstance(part, complex))
         if any(isinstance(part, int | float | complex) for part in parts):
             self._numeric += 1
         if self._numeric > MAX_NUMERIC:

@@ -1,11 +1,18 @@
 """Running a pickle on the machine."""
 
+from struct import Struct
+from struct import error as StructError
 from typing import Any
 
 from ...errors import CheckpointError, CorruptCheckpoint
 from .builders import COMMON, BuilderTable, Unfit
 from .machine import Data, Machine, Persistent, cut_short
 from .opcodes import OPCODES
+
+BINPUT, BINGET, BININT1, LONG_BINPUT, LONG_BINGET = b"qhKrj"
+TUPLE1, TUPLE2, MEMOIZE = b"\x85\x86\x94"
+
+unpack_long = Struct("<I").unpack_from
 
 
 def load_at(
@@ -33,20 +40,51 @@ def load_at(
         ) from error
 
 
-def run(machine: Machine) -> Any:
-    """Return the value that the machine's pickle makes."""
-    data, size = machine.data, len(machine.data)
-    while machine.running:
-        if machine.at >= size:
-            raise cut_short(size)
-        code = data[machine.at]
-        machine.at += 1
-        try:
-            OPCODES[code](machine)
-        except IndexError:  # an opcode's byte is not there, or the stack is empty
-            if machine.at >= size:
-                raise cut_short(size) from None
-            raise
+def run(machine: Machine) -> Any:  # noqa: PLR0912  (an interpreter's loop)
+    """Return the value that the machine's pickle makes.
+
+    What nine opcodes in ten of a checkpoint do is done here, each in its own few lines: a function
+    for each would take three times as long.  The rest is in the table.
+    """
+    data, memo, at, stack = machine.data, machine.memo, machine.at, machine.stack
+    try:
+        while machine.running:
+            code = data[at]
+            at += 1
+            if code == MEMOIZE:
+                memo[len(memo)] = stack[-1]
+            elif code == BINGET:
+                stack.append(memo[data[at]])
+                at += 1
+            elif code == LONG_BINGET:
+                stack.append(memo[unpack_long(data, at)[0]])
+                at += 4
+            elif code == BININT1:
+                stack.append(data[at])
+                at += 1
+            elif code == BINPUT:
+                memo[data[at]] = stack[-1]
+                at += 1
+            elif code == LONG_BINPUT:
+                memo[unpack_long(data, at)[0]] = stack[-1]
+                at += 4
+            elif code == TUPLE2:
+                second = stack.pop()
+                stack[-1] = (stack[-1], second)
+            elif code == TUPLE1:
+                stack[-1] = (stack[-1],)
+            else:
+                machine.at = at
+                OPCODES[code](machine)
+                at, stack = machine.at, machine.stack
+    except StructError:
+        raise cut_short(len(data)) from None
+    except IndexError:  # an opcode's byte is not there, or the stack is empty
+        if max(at, machine.at) >= len(data):
+            raise cut_short(len(data)) from None
+        raise
+    finally:
+        machine.at = max(at, machine.at)
     return machine.stack.pop()
 
 

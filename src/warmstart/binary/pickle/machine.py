@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
-from .builders import COMMON, BuilderTable, Unfit
+from .builders import COMMON, Builder, BuilderTable, Unfit
 from .keys import Keys
-from .nodes import Call, Global, brief
+from .nodes import Attributed, Call, Global, brief
 
 Data = bytes | bytearray | memoryview
 
@@ -36,6 +36,13 @@ class Truncated(CorruptCheckpoint):
     """The bytes end before the pickle does; with more of them it may be sound."""
 
 
+class Memo(dict[int, Any]):
+    """Values by the number that the pickle gave them."""
+
+    def __missing__(self, index: int) -> Any:
+        raise CorruptCheckpoint(f"the pickle recalls value {index}, which it never remembered")
+
+
 class Machine:
     """One run over one pickle."""
 
@@ -52,13 +59,14 @@ class Machine:
         self.begin = self.at = begin
         self.views = views
         self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self.memo = Memo()
         self.keys = Keys()
         self.running = True
         self._builders = builders
         self._persistent = persistent
         self._marked: list[list[Any]] = []
         self._globals: dict[tuple[str, str], Global] = {}
+        self._known: dict[int, Builder] = {}  # by the id of one of those globals
         self._copied = 0
 
     # --- bytes ----------------------------------------------------------------------------------
@@ -120,8 +128,6 @@ class Machine:
 
     def recall(self, index: int) -> None:
         """Push a value of the memo."""
-        if index not in self.memo:
-            raise CorruptCheckpoint(f"the pickle recalls value {index}, which it never remembered")
         self.stack.append(self.memo[index])
 
     # --- names and calls ------------------------------------------------------------------------
@@ -130,32 +136,34 @@ class Machine:
         """Return the node for a name to import; one for each name."""
         key = (RENAMED.get(module, module), name)
         if key not in self._globals:
-            self._globals[key] = Global(*key)
+            found = self._globals[key] = Global(*key)
+            builder = FORWARDED.get(key) or self._builders.get(key)
+            if builder is not None:
+                self._known[id(found)] = builder
         return self._globals[key]
 
     def called(self, function: Any, args: Any, kwargs: Any = None) -> Any:
         """Return the value of a call that the table knows and whose arguments fit, else a node."""
-        if not isinstance(args, tuple) or not isinstance(kwargs or {}, dict):
+        if not isinstance(args, tuple) or (kwargs and not isinstance(kwargs, dict)):
             raise CorruptCheckpoint(
                 f"{brief(function)} is to be called with {brief(args)}, not a tuple"
             )
-        if not isinstance(function, Global):
-            return Call(function, args, kwargs or {})
-        key = (function.module, function.name)
-        if key in FORWARDED:
-            return self.called(*FORWARDED[key](*args))
-        builder = self._builders.get(key)
+        builder = self._known.get(id(function))
         if builder is None:
-            return Call(function, args, kwargs or {})
+            return Call(function, args, kwargs)
+        if builder in FORWARDS:
+            return self.called(*builder(*args))
         self._charge(args)
         try:
-            return builder(*args, **(kwargs or {}))
+            return builder(*args, **kwargs) if kwargs else builder(*args)
         except Unfit:
-            return Call(function, args, kwargs or {})
+            return Call(function, args, kwargs)
 
     def _charge(self, args: tuple[Any, ...]) -> None:
         """Refuse a pickle whose calls copy the same large values again and again."""
-        self._copied += sum(len(arg) for arg in args if isinstance(arg, SIZED))
+        for arg in args:
+            if type(arg) in SIZED:
+                self._copied += len(arg)
         if self._copied > COPIED_ONCE + COPIED * (self.at - self.begin):
             raise CorruptCheckpoint(
                 f"the pickle's calls copy {self._copied} values, out of {self.at - self.begin} "
@@ -192,25 +200,29 @@ class Machine:
 
     def set_items(self, flat: list[Any]) -> None:
         """Set items of the uppermost value: key, value, key, value."""
-        target = self.stack[-1]
+        target, keys = self.stack[-1], flat[::2]
         if len(flat) % 2:
             raise CorruptCheckpoint("the last key of a dict has no value")
         if isinstance(target, dict):
-            target.update(zip(self.keys.checked(flat[::2]), flat[1::2], strict=True))
+            self.keys.check(keys)
+            target.update(zip(keys, flat[1::2], strict=True))
         elif isinstance(target, Call):
-            target.set_items(list(zip(flat[::2], flat[1::2], strict=True)))
+            target.set_items(list(zip(keys, flat[1::2], strict=True)))
         else:
             raise CorruptCheckpoint(f"items are set on a {type(target).__name__}")
 
     def build(self, state: Any) -> None:
         """Give the uppermost value its *state*."""
         target = self.stack[-1]
-        if not hasattr(target, "set_state"):
+        set_state = getattr(target, "set_state", None)
+        if set_state is None:
             raise CorruptCheckpoint(f"a {type(target).__name__} is given a state")
-        target.set_state(state)
+        set_state(state)
 
 
-SIZED = (str, bytes, bytearray, memoryview, list, tuple, dict, set, frozenset)
+SIZED = frozenset(
+    (str, bytes, bytearray, memoryview, list, tuple, dict, set, frozenset, Attributed)
+)
 
 
 def cut_short(at: int) -> Truncated:
@@ -229,3 +241,4 @@ FORWARDED: Mapping[tuple[str, str], Callable[..., tuple[Any, ...]]] = {
     ("copyreg", "__newobj__"): lambda cls, *args: (cls, args),
     ("copyreg", "__newobj_ex__"): lambda cls, args, kwargs: (cls, args, kwargs),
 }
+FORWARDS = frozenset(FORWARDED.values())

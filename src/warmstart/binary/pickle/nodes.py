@@ -1,7 +1,7 @@
 """What stands in a value for the names and calls of its pickle."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -26,7 +26,7 @@ class Call:
 
     function: Any
     args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    kwargs: dict[str, Any] | None = None
     state: Any = None
     appended: Sequence[Any] = ()
     items: Sequence[tuple[Any, Any]] = ()
@@ -51,11 +51,7 @@ def extended(before: Sequence[Any], more: Sequence[Any]) -> list[Any]:
 class Attributed(dict[Any, Any]):
     """A dict that had a class of its own (OrderedDict, defaultdict): `state` are its attributes."""
 
-    __slots__ = ("state",)
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.state: Any = None
+    state: Any = None
 
     def set_state(self, state: Any) -> None:
         self.state = state

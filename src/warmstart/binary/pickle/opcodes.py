@@ -1,8 +1,4 @@
-"""What each opcode does to the machine.
-
-The few that make up most of a checkpoint take their bytes by themselves: where these are not there,
-the machine finds itself beyond the end, and says so.
-"""
+"""What each opcode does to the machine, but for the few that `loading.run` does itself."""
 
 import re
 import struct
@@ -43,6 +39,15 @@ def pushing(code: bytes, value: Callable[[Machine], Any]) -> None:
     def push(m: Machine) -> None:
         pushed = value(m)  # first: it may change which stack is the uppermost
         m.stack.append(pushed)
+
+    OPCODES[code[0]] = push
+
+
+def constant(code: bytes, value: Any) -> None:
+    """Enter an opcode that pushes a *value* which never changes."""
+
+    def push(m: Machine) -> None:
+        m.stack.append(value)
 
     OPCODES[code[0]] = push
 
@@ -95,10 +100,8 @@ def duplicate(m: Machine) -> None:
 
 # --- values ---------------------------------------------------------------------------------------
 
-pushing(b"N", lambda m: None)
-pushing(b"\x88", lambda m: True)
-pushing(b"\x89", lambda m: False)
-pushing(b"M", lambda m: m.number(2))
+for _code, _value in ((b"N", None), (b"\x88", True), (b"\x89", False), (b")", ())):
+    constant(_code, _value)
 pushing(b"J", lambda m: int.from_bytes(m.take(4), "little", signed=True))
 pushing(b"G", lambda m: struct.unpack(">d", m.take(8))[0])
 pushing(b"F", lambda m: float(m.line()))
@@ -116,12 +119,24 @@ pushing(b"B", lambda m: m.raw(m.number(4)))
 pushing(b"C", lambda m: m.raw(m.number(1)))
 pushing(b"\x8e", lambda m: m.raw(m.number(8)))
 pushing(b"\x96", lambda m: bytearray(m.take(m.number(8))))
-pushing(b"]", lambda m: [])
-pushing(b"}", lambda m: {})
-pushing(b")", lambda m: ())
 pushing(b"\x8f", lambda m: set())
 pushing(b"l", lambda m: m.since_mark())
 pushing(b"\x91", lambda m: frozenset(m.keys.checked(m.since_mark())))
+
+
+@on(b"}")
+def empty_dict(m: Machine) -> None:
+    m.stack.append({})
+
+
+@on(b"]")
+def empty_list(m: Machine) -> None:
+    m.stack.append([])
+
+
+@on(b"M")
+def short_number(m: Machine) -> None:
+    m.stack.append(m.number(2))
 
 
 @on(b"I")
@@ -130,12 +145,6 @@ def number_or_bool(m: Machine) -> None:
     m.stack.append({b"00": False, b"01": True}.get(line))
     if m.stack[-1] is None:
         m.stack[-1] = int(line)
-
-
-@on(b"K")
-def small_number(m: Machine) -> None:
-    m.stack.append(m.data[m.at])
-    m.at += 1
 
 
 def integer(m: Machine, size: int) -> int:
@@ -186,17 +195,6 @@ def tuple_since_mark(m: Machine) -> None:
     m.stack.append(values)
 
 
-@on(b"\x85")
-def tuple_of_one(m: Machine) -> None:
-    m.stack[-1] = (m.stack[-1],)
-
-
-@on(b"\x86")
-def tuple_of_two(m: Machine) -> None:
-    second = m.stack.pop()
-    m.stack[-1] = (m.stack[-1], second)
-
-
 @on(b"\x87")
 def tuple_of_three(m: Machine) -> None:
     third, second = m.stack.pop(), m.stack.pop()
@@ -245,38 +243,9 @@ def put(m: Machine) -> None:
     m.remember(int(m.line()))
 
 
-@on(b"q")
-def put_byte(m: Machine) -> None:
-    m.memo[m.data[m.at]] = m.stack[-1]
-    m.at += 1
-
-
-@on(b"r")
-def put_long(m: Machine) -> None:
-    at = m.at
-    m.memo[int.from_bytes(m.data[at : at + 4], "little")] = m.stack[-1]
-    m.at = at + 4
-
-
-@on(b"\x94")
-def memoize(m: Machine) -> None:
-    m.remember(len(m.memo))
-
-
 @on(b"g")
 def get(m: Machine) -> None:
     m.recall(int(m.line()))
-
-
-@on(b"h")
-def get_byte(m: Machine) -> None:
-    m.recall(m.data[m.at])
-    m.at += 1
-
-
-@on(b"j")
-def get_long(m: Machine) -> None:
-    m.recall(m.number(4))
 
 
 # --- names and calls: kept, never imported or made ------------------------------------------------

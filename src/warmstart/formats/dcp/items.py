@@ -9,13 +9,12 @@ from ..leaf_text import shown
 from ..torch.calls import TORCH, storage_of
 from ..torch.nodes import DTYPES, Storage, Tensor
 from ..torch.values import values
-from ..torch.zipped import DATA, byte_order, open_archive, read_pickle
+from ..torch.zipped import DATA, STORAGES, byte_order, open_archive, read_pickle
 
 if TYPE_CHECKING:
     import numpy as np
 
 ZIP = b"PK\3\4"
-STORAGES = "data"
 
 
 def value_of(file: memoryview, *, verify: bool) -> Any:
@@ -36,7 +35,7 @@ def array_of(file: memoryview, *, verify: bool) -> "np.ndarray":
     if not isinstance(tensor, Tensor) or tensor.storage.missing:
         raise CorruptCheckpoint(f"it holds no tensor but {shown(tensor)[:100]}")
     begin = tensor.offset * DTYPES[tensor.dtype][1] if tensor.extent else 0
-    raw = archive.bytes_of(f"{STORAGES}/{tensor.storage.key}")
+    raw = archive.bytes_of(f"{STORAGES}{tensor.storage.key}")
     if len(raw) < tensor.storage.nbytes:
         raise CorruptCheckpoint(
             f"its storage has {len(raw)} bytes, where {tensor.storage.nbytes} are expected"

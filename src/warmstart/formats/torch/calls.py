@@ -12,6 +12,7 @@ Source: PyTorch 2.13, torch/_utils.py, torch/_tensor.py, torch/serialization.py.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from ...binary.pickle import COMMON, Builder, BuilderTable, Global, RawArray, brief
@@ -27,8 +28,10 @@ def dtype_of(value: Any) -> str:
     raise UnsupportedCheckpoint(f"a tensor has the dtype {brief(value)}, which is not known")
 
 
-def storage_of(cls: Any, key: Any, elements: Any, location: Any = "cpu") -> Storage:
-    """Return the storage of a persistent id."""
+def storage_of(
+    cls: Any, key: Any, elements: Any, location: Any = "cpu", *, folder: str = ""
+) -> Storage:
+    """Return the storage of a persistent id, its key below that of a *folder*."""
     name = cls.name if isinstance(cls, Global) else ""
     if name not in STORAGES:
         raise UnsupportedCheckpoint(f"a storage is of the class {brief(cls)}, which is not known")
@@ -37,35 +40,35 @@ def storage_of(cls: Any, key: Any, elements: Any, location: Any = "cpu") -> Stor
             f"a storage has the key {brief(key)} and {brief(elements)} elements"
         )
     dtype = STORAGES[name]
-    return Storage(str(key), dtype, elements * DTYPES[dtype][1], missing=location == "meta")
+    return Storage(f"{folder}{key}", dtype, elements * DTYPES[dtype][1], missing=location == "meta")
 
 
 def numbers(values: Any, what: str) -> tuple[int, ...]:
     """Return a shape or strides, or refuse what is none."""
-    found = tuple(values) if isinstance(values, tuple | list) else (-1,)
-    if any(type(n) is not int or not 0 <= n < 2**62 for n in found) or len(found) > MAX_RANK:
-        raise CorruptCheckpoint(
-            f"a tensor has {brief(values)} for its {what}, not whole numbers from 0 on"
-        )
+    found = tuple(values) if isinstance(values, (tuple, list)) else (-1,)
+    for n in found:
+        if type(n) is not int or not 0 <= n < 2**62 or len(found) > MAX_RANK:
+            raise CorruptCheckpoint(
+                f"a tensor has {brief(values)} for its {what}, not whole numbers from 0 on"
+            )
     return found
 
 
-def tensor(storage: Any, *rest: Any) -> Tensor:
-    """Return a view of a typed storage."""
-    offset, size, stride, requires_grad, _, metadata = padded(rest, 6)
+def tensor(  # noqa: PLR0917  (as PyTorch calls it)
+    storage: Any, offset: Any = None, size: Any = None, stride: Any = None,
+    requires_grad: Any = None, _hooks: Any = None, metadata: Any = None,
+) -> Tensor:  # fmt: skip
+    """Return a view of a typed storage; older files leave the last arguments out."""
     dtype = storage.dtype if isinstance(storage, Storage) else ""
     return view(storage, dtype, (offset, size, stride), requires_grad, metadata)
 
 
-def tensor_with_dtype(storage: Any, *rest: Any) -> Tensor:
+def tensor_with_dtype(  # noqa: PLR0917  (as PyTorch calls it)
+    storage: Any, offset: Any = None, size: Any = None, stride: Any = None,
+    requires_grad: Any = None, _hooks: Any = None, dtype: Any = None, metadata: Any = None,
+) -> Tensor:  # fmt: skip
     """Return a view of bytes as the dtype that is given."""
-    offset, size, stride, requires_grad, _, dtype, metadata = padded(rest, 7)
     return view(storage, dtype_of(dtype), (offset, size, stride), requires_grad, metadata)
-
-
-def padded(args: tuple[Any, ...], n: int) -> list[Any]:
-    """Return *args* with None for those that older files leave out."""
-    return [*args, *[None] * (n - len(args))]
 
 
 def view(
@@ -79,18 +82,24 @@ def view(
         numbers(place[1], "shape"),
         numbers(place[2], "strides"),
     )
-    if len(shape) != len(strides):
-        raise CorruptCheckpoint(f"a tensor has the shape {shape} and the strides {strides}")
-    checked_nbytes(DTYPES[dtype][0], shape)
-    bits = metadata if isinstance(metadata, dict) else {}
+    check_view(dtype, shape, strides)
     found = Tensor(storage, dtype, shape, strides, offset, requires_grad is True)
-    found.conj, found.neg = bits.get("conj") is True, bits.get("neg") is True
+    if isinstance(metadata, dict):
+        found.conj, found.neg = metadata.get("conj") is True, metadata.get("neg") is True
     if found.extent > storage.nbytes and not storage.missing:
         raise CorruptCheckpoint(
             f"a tensor {dtype} {shape} goes up to byte {found.extent} of the storage "
             f"{storage.key!r}, which has {storage.nbytes}"
         )
     return found
+
+
+@lru_cache(1000)  # most tensors of a file have one of a few shapes
+def check_view(dtype: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    """Refuse a *shape* that nothing has, and strides that are not its own."""
+    if len(shape) != len(strides):
+        raise CorruptCheckpoint(f"a tensor has the shape {shape} and the strides {strides}")
+    checked_nbytes(DTYPES[dtype][0], shape)
 
 
 def parameter(data: Any, requires_grad: Any = True, _hooks: Any = None, state: Any = None) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ...errors import CorruptCheckpoint
@@ -40,7 +41,7 @@ STORAGES: Mapping[str, str] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # a frozen one takes three times as long to make
 class Storage:
     """A run of elements: what tensors are views of; `begin` counts bytes in the storage `key`.
 
@@ -92,11 +93,16 @@ class Tensor:
     @property
     def extent(self) -> int:
         """Bytes of the storage up to the end of the last element."""
-        if 0 in self.shape:
-            return 0
-        steps = zip(self.shape, self.strides, strict=True)
-        last = self.offset + sum((n - 1) * stride for n, stride in steps)
-        return (last + 1) * DTYPES[self.dtype][1]
+        elements = span(self.shape, self.strides)
+        return (self.offset + elements) * DTYPES[self.dtype][1] if elements else 0
+
+
+@lru_cache(1000)  # most tensors of a file have one of a few shapes
+def span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Return how many elements of a storage lie from the first of a view to its last."""
+    if 0 in shape:
+        return 0
+    return sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,16 @@ from .nodes import Storage
 from .reading import TorchSource
 from .stream import START, read_stream
 from .tarred import BLOCK, is_tar, read_tar
-from .zipped import CONSTANTS, DATA, NOTE, Archive, byte_order, open_archive, read_pickle
+from .zipped import (
+    CONSTANTS,
+    DATA,
+    NOTE,
+    STORAGES,
+    Archive,
+    byte_order,
+    open_archive,
+    read_pickle,
+)
 
 CODE = "code/"
 
@@ -46,13 +55,13 @@ def read_zip(file: FileBytes, *, verify: bool) -> Contents:
         return archive.part_of(storage.key, begin, end)
 
     return Contents(
-        read_pickle(archive, DATA, "data"),
+        read_pickle(archive, DATA, STORAGES),
         archive.member(DATA).size,
         part_of,
         byte_order(archive),
         bytes(archive.bytes_of(NOTE)) if archive.has(NOTE) else None,
         sources(archive) if scripted else {},
-        read_pickle(archive, CONSTANTS, "constants") if scripted else (),
+        read_pickle(archive, CONSTANTS, "constants/") if scripted else (),
         archive.unclaimed,
     )
 

@@ -21,6 +21,7 @@ from .calls import TORCH, storage_of
 from .nodes import Storage
 
 DATA = "data.pkl"
+STORAGES = "data/"
 CONSTANTS = "constants.pkl"
 NOTE = ".data/warmstart"
 
@@ -105,30 +106,29 @@ def unpacked(file: FileBytes, member: Member) -> memoryview:
 
 
 def read_pickle(archive: Archive, name: str, folder: str) -> Any:
-    """Return what the pickle *name* holds; its storages are the members in *folder*."""
+    """Return what the pickle *name* holds; its storages are the members in *folder*, "data/"."""
 
     def persistent(identity: Any) -> Storage:
         match identity:
             case ("storage" | b"storage", cls, key, location, elements):
-                storage = storage_of(cls, key, elements, location)
-                return checked_storage(archive, storage, folder)
+                storage = storage_of(cls, key, elements, location, folder=folder)
+                return checked_storage(archive, storage)
         raise CorruptCheckpoint(f"the pickle refers to {brief(identity)}, which is no storage")
 
     with noting(f"in the member {archive.top + name!r}"):
         return loads(archive.bytes_of(name), builders=TORCH, persistent=persistent, views=True)
 
 
-def checked_storage(archive: Archive, storage: Storage, folder: str) -> Storage:
-    """Return *storage* by the name of its member, which must be there and large enough."""
+def checked_storage(archive: Archive, storage: Storage) -> Storage:
+    """Return *storage*, whose member must be there and large enough."""
     if storage.missing:
         return storage
-    key = f"{folder}/{storage.key}"
-    member = archive.member(key)
+    member = archive.member(storage.key)
     if member.size < storage.nbytes:
         raise CorruptCheckpoint(
             f"the storage {storage.key!r} has {storage.nbytes} bytes, but its member {member.size}"
         )
-    return Storage(key, storage.dtype, storage.nbytes)
+    return storage
 
 
 def byte_order(archive: Archive) -> str:
