@@ -89,6 +89,13 @@ def test_strings_without_end_are_refused_though_they_have_no_size() -> None:
         checked_nbytes("string", (2**63,))
 
 
+def test_an_empty_shape_that_numpy_cannot_hold_is_refused() -> None:
+    # NumPy would raise ValueError when the empty array is made.
+    with pytest.raises(CorruptCheckpoint, match=r"take \d+ bytes but for the dimension of 0"):
+        checked_nbytes("float32", (0, 2**61))
+    assert checked_nbytes("float32", (0, 2**60)) == 0
+
+
 @given(st.sampled_from(sorted(NUMPY_NAMES)), st.lists(st.integers(0, 5), max_size=4))
 def test_checked_bytes_are_those_of_numpy(dtype: str, shape: list[int]) -> None:
     assert checked_nbytes(dtype, shape) == np.zeros(shape, dtype).nbytes

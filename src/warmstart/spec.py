@@ -137,7 +137,9 @@ def checked_nbytes(dtype: str, shape: Iterable[int]) -> int:
         raise CorruptCheckpoint(f"a shape has {len(shape)} dimensions; at most {MAX_RANK} can be")
     if any(n < 0 for n in shape):
         raise CorruptCheckpoint(f"shape {shape_text(shape)} has a negative dimension")
-    nbytes = math.prod(shape) * max(ITEMSIZES[dtype], 1)
+    sides = [n for n in shape if n] if 0 in shape else shape  # NumPy's limit ignores the empty ones
+    nbytes = math.prod(sides) * max(ITEMSIZES[dtype], 1)
     if nbytes > MAX_NBYTES:
-        raise CorruptCheckpoint(f"{dtype} {shape_text(shape)} would take {nbytes} bytes")
+        beside = " but for the dimension of 0" if 0 in shape else ""
+        raise CorruptCheckpoint(f"{dtype} {shape_text(shape)} would take {nbytes} bytes{beside}")
     return math.prod(shape) * ITEMSIZES[dtype]

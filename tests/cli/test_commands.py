@@ -219,3 +219,23 @@ def test_a_tolerance_that_is_none(option: str, warmstart: Run) -> None:
     name, value = option.split("=")
     assert done.code == 2
     assert f"Invalid value for '{name}': {value} is not a number from 0 up" in done.err
+
+
+def test_half_a_surrogate_pair_is_printed_as_json_has_it(tmp_path: Path) -> None:
+    # PyTorch writes such a key; the stream would raise UnicodeEncodeError.
+    key = b"X\x03\0\0\0\xed\xa0\x80"
+    np.save(tmp_path / "odd.npy", np.array(None), allow_pickle=True)
+    head = (tmp_path / "odd.npy").read_bytes().partition(b"\n")[0] + b"\n"
+    (tmp_path / "odd.npy").write_bytes(head + b"\x80\x02}" + key + b"K\x01s.")
+    command = [sys.executable, "-c", "from warmstart.cli import main; main()"]
+    command += ["ls", "odd.npy", "--all", "--json"]
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    printed = subprocess.check_output(command, cwd=tmp_path, env=environment)
+    assert json.loads(printed)["metadata"]["\ud800"] == "1"
+
+
+def test_an_error_cannot_move_the_cursor(warmstart: Run) -> None:
+    done = warmstart("ls", "no\x1b[2Jsuch")
+    assert done.code == 2
+    assert "\x1b" not in done.err
+    assert r"no\x1b[2Jsuch" in done.err

@@ -11,12 +11,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
 
 from .. import __version__
 from ..errors import CheckpointError, full_text
+from .output import printable_lines
 
 #: command -> (module, its line in `warmstart --help`)
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -76,6 +78,8 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process."""
     gc.set_threshold(GARBAGE)
+    if isinstance(sys.stdout, TextIOWrapper):  # half a surrogate pair: JSON has that escape too
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(args))
 
 
@@ -87,10 +91,10 @@ def run(args: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except CheckpointError as error:
-        click.echo(f"error: {full_text(error)}", err=True)
+        click.echo(f"error: {printable_lines(full_text(error))}", err=True)
         return 2
     except OSError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {printable_lines(str(error))}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)

@@ -37,6 +37,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return *text* as `printable` shows each of its lines.
+
+    >>> printable_lines("in the file\\nbad\\x1b[2J")
+    'in the file\\nbad\\\\x1b[2J'
+    """
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def shortened(text: str) -> str:
     """Return *text* as far as a person at a terminal will read it.
 
