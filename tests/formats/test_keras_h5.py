@@ -269,3 +269,20 @@ def test_lists_that_are_no_text(tmp_path: Path) -> None:
         file.attrs["layer_names"] = np.array([b"\xff"], "S1")
     with pytest.raises(CorruptCheckpoint, match="a text in the file is not UTF-8"):
         keras_h5.open_source(tmp_path / "m.h5", verify=True)
+
+
+LISTING = """
+import sys
+from warmstart import formats
+source = formats.open_source(sys.argv[1])
+print(len(source.specs), *(m in sys.modules for m in ("warmstart.formats.torch", "zipfile")))
+"""
+
+
+def test_listing_imports_no_other_format(tmp_path: Path) -> None:
+    """A file whose first bytes say that it is HDF5 is looked at by no other format."""
+    with h5py.File(tmp_path / "any name", "w") as file:
+        file["w"] = BASE
+    command = [sys.executable, "-c", LISTING, str(tmp_path / "any name")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1", "False", "False"]

@@ -212,7 +212,6 @@ def test_what_orbax_cuts_in_chunks_is_put_together(tmp_path: Path) -> None:
 LISTING = """
 import sys
 from warmstart import formats
-from warmstart.binary import zstd
 source = formats.open_source(sys.argv[1])
 print(len(source.specs), *(m in sys.modules for m in ("numpy", "tensorstore", "jax")))
 """

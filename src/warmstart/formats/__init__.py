@@ -103,6 +103,13 @@ FORMATS: dict[str, str] = {
     "onnx": "warmstart.formats.onnx",
 }
 
+#: How files of one format begin and no others do: those formats are tried first, so that the rest
+#: need not be imported.
+SIGNS: dict[bytes, tuple[str, ...]] = {
+    b"\x89HDF\r\n\x1a\n": ("keras", "keras-h5"),
+    b"GGUF": ("gguf",),
+}
+
 #: What a path without a known extension is saved as.
 DEFAULT = "tf-bundle"
 
@@ -148,6 +155,17 @@ def each_format() -> Iterator[tuple[str, Any]]:
         yield name, format_named(name)
 
 
+def likely_formats(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield every format, first those that the first bytes of a file at *path* are a sign of."""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(max(map(len, SIGNS)))
+        for sign, names in SIGNS.items():
+            if start.startswith(sign):
+                yield from ((name, format_named(name)) for name in names)
+    yield from each_format()
+
+
 def locate(path: str | Path) -> tuple[str, Path]:
     """Return the name of the format of what stands at *path*, and the path to open.
 
@@ -156,7 +174,7 @@ def locate(path: str | Path) -> tuple[str, Path]:
     """
     path = expanded(path)
     with noting(f"while looking at {path}"), translating_os_errors(path):
-        for name, format_ in each_format():
+        for name, format_ in likely_formats(path):
             found = format_.locate(path)
             if found is not None:
                 return name, found

@@ -86,7 +86,7 @@ class Hdf5File:
             return settled(view if view.flags.aligned else view.copy())
         with translating():
             found = (
-                strings_of(dataset, self._size)
+                strings_of(self._file[dataset.path], dataset, self._size)
                 if dataset.dtype == "string"
                 else self._values(dataset, ...)
             )
@@ -107,9 +107,7 @@ class Hdf5File:
 
     def begin(self, path: str) -> int:
         """Return where the values of a dataset begin, 0 where they are in several pieces."""
-        dataset = self.datasets[path]
-        with translating():
-            return (dataset.id.get_offset() or 0) if dataset.in_one_piece else 0
+        return self.datasets[path].begin or 0
 
     def close(self) -> None:
         """Close the file; views of it stay valid."""
@@ -118,11 +116,8 @@ class Hdf5File:
 
     def _view(self, dataset: Dataset) -> np.ndarray | None:
         """Return the values where they lie in the mapped file, None where they do not."""
-        if self._window is None or not dataset.in_one_piece or dataset.dtype == "string":
-            return None
-        with translating():
-            begin = dataset.id.get_offset()
-        if begin is None:  # nothing was ever written there: HDF5 knows what stands for it
+        begin = dataset.begin
+        if self._window is None or begin is None:
             return None
         nbytes = checked_nbytes(dataset.dtype, dataset.shape)
         if begin + nbytes > len(self._window):
@@ -135,19 +130,14 @@ class Hdf5File:
 
     def _values(self, dataset: Dataset, box: Any) -> np.ndarray:
         """Return what HDF5 reads of *box*."""
-        import h5py
-
-        found = np.asarray(h5py.Dataset(dataset.id)[box])
+        found = np.asarray(self._file[dataset.path][box])
         if dataset.stored.kind == "V":
             return found.view(numpy_dtype(dataset.dtype))
         return settled(found.astype(numpy_dtype(dataset.dtype), copy=False))
 
 
-def strings_of(dataset: Dataset, room: int) -> np.ndarray:
+def strings_of(source: Any, dataset: Dataset, room: int) -> np.ndarray:
     """Return strings as `bytes`, at most *room* of them all: thousands may be one in the file."""
-    import h5py
-
-    source = h5py.Dataset(dataset.id)
     found = np.empty(dataset.shape, object)
     for place in places_of(dataset.shape):
         pieces = [bytes(item) for item in source[place]] if place else [bytes(source[()])]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
@@ -25,14 +26,13 @@ DTYPE = "dtype"
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One dataset: what it holds, and h5py's low-level object to read it by."""
+    """One dataset: what it holds, and where, if its values lie in one piece of the file."""
 
     path: str
     dtype: str
     shape: tuple[int, ...]
     stored: Any  # the NumPy dtype of the values in the file
-    in_one_piece: bool
-    id: Any
+    begin: int | None = None
 
     def spec(self, name: str, role: str | None = None) -> TensorSpec:
         """Return the spec of this dataset under *name*."""
@@ -134,9 +134,9 @@ class Walk:
         if layout == self._h5.h5d.CHUNKED:
             chunk = checked_nbytes(dtype, creation.get_chunk())
             self._refuse_bomb(path, item, max(chunk - checked_nbytes(dtype, shape), 0), again=True)
-        in_one_piece = layout == self._h5.h5d.CONTIGUOUS and dtype != "string"
-        dataset = Dataset(path, dtype, shape, stored, in_one_piece, item)
-        self.contents.datasets[path] = dataset
+        whole = layout == self._h5.h5d.CONTIGUOUS and dtype != "string"
+        begin = item.get_offset() if whole else None  # None as well if nothing was written there
+        self.contents.datasets[path] = Dataset(path, dtype, shape, stored, begin)
 
     def _refuse_bomb(self, path: str, item: Any, nbytes: int, *, again: bool = False) -> None:
         """Refuse a file whose datasets lie over one another, or could not be packed so small."""
@@ -194,6 +194,12 @@ def dtype_of(path: str, item: Any, stored: "np.dtype | None") -> str | None:
         return "string" if stored.kind == "S" or holds_strings(stored) else None
     if stored.kind == "V":
         return raw_dtype(path, item, stored)
+    return number_dtype(stored)
+
+
+@cache
+def number_dtype(stored: "np.dtype") -> str | None:
+    """Return the name of a dtype of numbers, None for one that no tensor has."""
     return stored.name if stored.subdtype is None and stored.name in ITEMSIZES else None
 
 

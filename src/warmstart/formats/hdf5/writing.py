@@ -6,8 +6,9 @@ a time.  The same tensors give the same bytes: no times are kept.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from io import FileIO
 from typing import Any
 
@@ -47,8 +48,7 @@ def write_hdf5(file: FileIO, source: Source, layout: Layout) -> None:
         if isinstance(error, OSError) and error.errno:  # the disk's: said as of any other format
             raise OSError(error.errno, os.strerror(error.errno)) from error
         raise SaveError(f"HDF5 cannot write it: {error}") from error
-    for begin, name in sorted(places):
-        write_values(file, bytes_of(values_to_write(source, source.specs[name])), begin)
+    write_values(file, source, sorted(places))
 
 
 def written_headers(
@@ -60,46 +60,65 @@ def written_headers(
     )
     try:
         places = []
+        maker = Maker(h5py, file)
         for path, name in layout.datasets.items():
             spec = source.specs[name]
-            made = new_dataset(h5py, file, path, spec)
+            made = maker.dataset(path, spec)
             if spec.dtype == "string":
                 h5py.Dataset(made)[...] = as_numbers(source.read(name))
             elif spec.size:
                 places.append((made.get_offset(), name))
-        for group in layout.groups:
-            file.require_group(group or "/")
-        for group, attributes in layout.attributes.items():
-            for key, value in attributes.items():
-                write_attribute(file[group or "/"], key, value)
+        for path in dict.fromkeys([*layout.groups, *layout.attributes]):
+            group = file.require_group(path or "/")
+            for key, value in layout.attributes.get(path, {}).items():
+                write_attribute(group, key, value)
     finally:
         file.close()
     return places
 
 
-def new_dataset(h5py: Any, file: Any, path: str, spec: TensorSpec) -> Any:
-    """Return a new dataset for *spec*, whose room is there and holds nothing yet."""
-    raw = spec.dtype not in NUMPY_NAMES and spec.dtype != "string"
-    if spec.dtype == "string":
-        stored = h5py.vlen_dtype(np.uint8)  # HDF5's own strings end at the first zero
-    else:
-        stored = np.dtype(f"V{spec.numpy_dtype.itemsize}") if raw else spec.numpy_dtype
-    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    creation.set_layout(h5py.h5d.CONTIGUOUS)
-    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    creation.set_fill_time(
-        h5py.h5d.FILL_TIME_ALLOC if spec.dtype == "string" else h5py.h5d.FILL_TIME_NEVER
-    )
-    creation.set_obj_track_times(False)
-    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
-    links.set_create_intermediate_group(True)
-    links.set_char_encoding(h5py.h5t.CSET_UTF8)
-    kind = h5py.h5t.py_create(stored, logical=True)
-    space = h5py.h5s.create_simple(spec.shape) if spec.shape else h5py.h5s.create(h5py.h5s.SCALAR)
-    made = h5py.h5d.create(file.id, path.encode(), kind, space, creation, links)
-    if raw:
-        h5py.Dataset(made).attrs[DTYPE] = spec.dtype
-    return made
+class Maker:
+    """Makes datasets in *file*; what HDF5 is told of each is prepared once for all of a kind."""
+
+    def __init__(self, h5py: Any, file: Any) -> None:
+        self._h5 = h5py
+        self._file = file
+        self._links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+        self._links.set_create_intermediate_group(True)
+        self._links.set_char_encoding(h5py.h5t.CSET_UTF8)
+        self._creation = cache(self._new_creation)
+        self._kind = cache(lambda stored: h5py.h5t.py_create(stored, logical=True))
+
+    def dataset(self, path: str, spec: TensorSpec) -> Any:
+        """Return a new dataset for *spec*, whose room is there and holds nothing yet."""
+        h5 = self._h5
+        raw = spec.dtype not in NUMPY_NAMES and spec.dtype != "string"
+        if spec.dtype == "string":
+            stored = h5.vlen_dtype(np.uint8)  # HDF5's own strings end at the first zero
+        else:
+            stored = np.dtype(f"V{spec.numpy_dtype.itemsize}") if raw else spec.numpy_dtype
+        space = h5.h5s.create_simple(spec.shape) if spec.shape else h5.h5s.create(h5.h5s.SCALAR)
+        made = h5.h5d.create(
+            self._file.id,
+            path.encode(),
+            self._kind(stored),
+            space,
+            self._creation(spec.dtype == "string"),
+            self._links,
+        )
+        if raw:
+            h5.Dataset(made).attrs[DTYPE] = spec.dtype
+        return made
+
+    def _new_creation(self, filled: bool) -> Any:
+        """Return how datasets are made: in one piece, at once, filled only if HDF5 has to."""
+        h5d = self._h5.h5d
+        creation = self._h5.h5p.create(self._h5.h5p.DATASET_CREATE)
+        creation.set_layout(h5d.CONTIGUOUS)
+        creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+        creation.set_fill_time(h5d.FILL_TIME_ALLOC if filled else h5d.FILL_TIME_NEVER)
+        creation.set_obj_track_times(False)
+        return creation
 
 
 def as_numbers(strings: "np.ndarray") -> "np.ndarray":
@@ -135,11 +154,22 @@ def refuse_long(texts: Sequence[str]) -> None:
         )
 
 
-def write_values(file: FileIO, values: memoryview, begin: int) -> None:
-    """Write *values* at the byte *begin*, and tell the disk to go on with them."""
-    for at in range(0, len(values), PIECE):
-        piece = values[at : at + PIECE]
-        done = 0
-        while done < len(piece):
-            done += os.pwrite(file.fileno(), piece[done:], begin + at + done)
-        start_writeback()(file.fileno(), begin + at, len(piece))
+def write_values(file: FileIO, source: Source, places: Iterable[tuple[int, str]]) -> None:
+    """Write the values of each tensor from its byte on, and have the disk begin with them."""
+    started = 0
+    for begin, name in places:
+        values = bytes_of(values_to_write(source, source.specs[name]))
+        for at in range(0, len(values), PIECE):
+            piece = values[at : at + PIECE]
+            write_at(file, piece, begin + at)
+            end = begin + at + len(piece)
+            if end - started >= PIECE:
+                start_writeback()(file.fileno(), started, end - started)
+                started = end
+
+
+def write_at(file: FileIO, piece: memoryview, begin: int) -> None:
+    """Write all of *piece* from the byte *begin* on."""
+    done = 0
+    while done < len(piece):
+        done += os.pwrite(file.fileno(), piece[done:], begin + done)

@@ -5,10 +5,7 @@ from pathlib import Path
 from ...errors import noting
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Hdf5Source
-from ..keras.archive import open_archive, open_folder
 from ..keras.reading import is_saved_by_path, opened
-from ..keras.sharded import open_sharded
-from .reading import open_legacy
 
 
 def begins(path: Path, start: bytes) -> bool:
@@ -23,12 +20,20 @@ def open_layout(
     """Open the file, archive, index or folder at *path*; *verify* finds nothing to check."""
     with noting(f"while reading {path}"):
         if path.is_dir():
+            from ..keras.archive import open_folder
+
             return open_folder(path, mmap=mmap, like=like)
         if path.name.lower().endswith(".weights.json"):
+            from ..keras.sharded import open_sharded
+
             return open_sharded(path, mmap=mmap, like=like)
         if begins(path, b"PK\3\4"):
+            from ..keras.archive import open_archive
+
             return open_archive(path, mmap=mmap, like=like)
         file = Hdf5File.at(path, mmap=mmap)
         if is_saved_by_path(file):
             return opened(str(path), [file], None, like)
+        from .reading import open_legacy
+
         return open_legacy(path, file, like)
