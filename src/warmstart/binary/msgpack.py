@@ -81,17 +81,18 @@ class Parser:
 
     def value(self, depth: int) -> Any:
         """Return the next value, in which others lie *depth* deep at most."""
-        kind = self._number(1)
+        begin = self._skip(1)
+        kind = self._file[begin : begin + 1][0]
         self._values += 1
         if self._values > MAX_VALUES:
             raise UnsupportedCheckpoint(f"the file holds more than {MAX_VALUES} values")
-        if kind < 0x80:
-            return kind
-        if kind >= 0xE0:
-            return kind - 0x100
-        if kind < 0xC0:
+        if 0x80 <= kind < 0xC0:
             return self._short(kind, depth)
-        return self._long(kind, depth)
+        if EXT <= kind < EXT + 3:  # most values of a checkpoint
+            return self._extension(1 << kind - EXT)
+        if 0xC0 <= kind < 0xE0:
+            return self._long(kind, depth)
+        return kind if kind < 0x80 else kind - 0x100
 
     def _short(self, kind: int, depth: int) -> Any:
         """Return a value whose length is in its *kind*."""
@@ -106,8 +107,10 @@ class Parser:
             return CONSTANTS[kind]
         if kind == 0xC1:
             raise CorruptCheckpoint(f"byte {self.at - 1} is c1, which begins no value")
-        if FLOAT32 <= kind < TEXT:
-            return self._extension(1 << kind - FIXEXT) if kind >= FIXEXT else self._fixed(kind)
+        if FIXEXT <= kind < TEXT:
+            return self._extension(0, 1 << kind - FIXEXT)
+        if FLOAT32 <= kind < FIXEXT:
+            return self._fixed(kind)
         return self._sized(kind, depth)
 
     def _fixed(self, kind: int) -> int | float:
@@ -126,8 +129,6 @@ class Parser:
             return self._array(self._number(2 << kind - ARRAY), depth)
         if kind >= TEXT:
             return self._text(self._number(1 << kind - TEXT))
-        if kind >= EXT:
-            return self._extension(self._number(1 << kind - EXT))
         return self._place(self._number(1 << kind - BIN))
 
     def _take(self, nbytes: int) -> memoryview:
@@ -157,9 +158,12 @@ class Parser:
     def _place(self, nbytes: int) -> Place:
         return Place(self._skip(nbytes), self.at)
 
-    def _extension(self, nbytes: int) -> Any:
-        code = self._number(1, signed=True)
-        return self._on_extension(Place(self._skip(nbytes), self.at, code))
+    def _extension(self, size: int, nbytes: int = 0) -> Any:
+        """Return an extension of *nbytes*, or of as many as a number of *size* bytes says."""
+        header = self._take(size + 1)
+        code = header[size]
+        begin = self._skip(nbytes or int.from_bytes(header[:size], "big"))
+        return self._on_extension(Place(begin, self.at, code - 0x100 if code >= 0x80 else code))
 
     def _inner(self, length: int, depth: int) -> int:
         """Return the depth that is left below a container of *length*."""
@@ -181,7 +185,7 @@ class Parser:
         found: dict[Any, Any] = {}
         for _ in range(length):
             at, key = self.at, self.value(inner)
-            if not is_key(key):
+            if type(key) is not str and not is_key(key):
                 raise CorruptCheckpoint(f"the key at byte {at} is no text and no number")
             if key in found:
                 raise CorruptCheckpoint(f"the key {key!r} stands twice in one map, at byte {at}")
