@@ -273,6 +273,14 @@ VARIANTS = {
         "the value 'v' lies nowhere",
     ),
     "no size": (metadata(items={"w": New(writing.TENSOR, state={})}), "'w' has no size"),
+    "a size of text": (
+        metadata(items={"w": New(writing.TENSOR, state={"size": ("a",)})}),
+        "'w' has no size",
+    ),
+    "offsets of lists": (
+        metadata(stored={New(writing.INDEX, state={"fqn": "w", "offset": ([],)}): info()}),
+        r"an item is indexed by \{'fqn': 'w', 'offset': \(\[\],\)\}",
+    ),
     "no name": (metadata(items={3: tensor(WHOLE)}), "3 has no size"),
     "no dtype": (
         metadata(items={"w": New(writing.TENSOR, state={"size": size(4), "properties": None})}),

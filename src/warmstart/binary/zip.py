@@ -12,9 +12,9 @@ Source: PKWARE APPNOTE.TXT 6.3.10.
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from struct import Struct
+from typing import NamedTuple
 
 from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
 from .checksum import crc32
@@ -39,8 +39,7 @@ ZIP64_LIMIT = 0xFFFFFFFF
 ZIP64_COUNT = 0xFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member; its data are the bytes from `begin` to `end` of the archive."""
 
     name: str
@@ -55,7 +54,8 @@ class Member:
 def read_members(file: FileBytes) -> list[Member]:
     """Return the members in the order of their data, which are proved not to overlap."""
     offset, size, count = find_directory(file)
-    members = [member_of(file, *entry) for entry in directory(file[offset : offset + size], count)]
+    entries = bytes(file[offset : offset + size])
+    members = [member_of(file, *entry) for entry in directory(entries, count)]
     members.sort(key=attrgetter("header"))
     end = 0
     for member in members:
@@ -136,24 +136,20 @@ def find_end(file: FileBytes) -> int:
     raise CorruptCheckpoint("the zip archive has no end record: it was cut short, or is none")
 
 
-def directory(entries: memoryview, count: int) -> Iterator[tuple[tuple[int, ...], bytes, bytes]]:
+def directory(entries: bytes, count: int) -> Iterator[tuple[tuple[int, ...], bytes, bytes]]:
     """Yield fields, name and extra of each of *count* entries, which are all there is."""
     at = 0
     for _ in range(count):
-        if at + CENTRAL.size > len(entries) or bytes(entries[at : at + 4]) != b"PK\1\2":
+        if at + CENTRAL.size > len(entries) or not entries.startswith(b"PK\1\2", at):
             raise CorruptCheckpoint(f"the zip directory has no entry at its byte {at}")
-        _, *fields = CENTRAL.unpack_from(entries, at)
-        name_length, extra_length, comment_length = fields[9:12]
+        fields = CENTRAL.unpack_from(entries, at)
+        name_length, extra_length, comment_length = fields[10:13]
         name = at + CENTRAL.size
         extra = name + name_length
         at = extra + extra_length + comment_length
         if at > len(entries):
             raise CorruptCheckpoint("the zip directory ends inside an entry")
-        yield (
-            tuple(fields),
-            bytes(entries[name:extra]),
-            bytes(entries[extra : extra + extra_length]),
-        )
+        yield fields, entries[name:extra], entries[extra : extra + extra_length]
     if at != len(entries):
         raise CorruptCheckpoint(
             f"the zip directory has {len(entries)} bytes; its entries take {at}"
@@ -162,7 +158,7 @@ def directory(entries: memoryview, count: int) -> Iterator[tuple[tuple[int, ...]
 
 def member_of(file: FileBytes, fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> Member:
     """Return the member of one directory entry, checked against its local header."""
-    _, _, flags, method, _, _, crc = fields[:7]
+    _, _, _, flags, method, _, _, crc, packed, size, *_, header = fields
     name = text_of(raw_name, flags)
     if flags & ENCRYPTED:
         raise UnsupportedCheckpoint(f"member {name!r} is encrypted")
@@ -170,14 +166,15 @@ def member_of(file: FileBytes, fields: tuple[int, ...], raw_name: bytes, extra: 
         raise UnsupportedCheckpoint(
             f"member {name!r} is compressed by method {method}; only 0 and 8 are read"
         )
-    size, packed, header = real_sizes(name, (fields[8], fields[7], fields[15]), extra)
-    begin = header + LOCAL.size
-    if begin > len(file) or bytes(file[header : header + 4]) != b"PK\3\4":
+    if 0xFFFFFFFF in (size, packed, header):
+        size, packed, header = real_sizes(name, (size, packed, header), extra)
+    local = bytes(file[header : header + LOCAL.size + len(raw_name)])
+    if len(local) < LOCAL.size or not local.startswith(b"PK\3\4"):
         raise CorruptCheckpoint(f"member {name!r} has no local header at byte {header}")
-    *_, name_length, extra_length = LOCAL.unpack(file[header:begin])
-    if bytes(file[begin : begin + name_length]) != raw_name:
+    *_, name_length, extra_length = LOCAL.unpack_from(local)
+    if name_length != len(raw_name) or not local.endswith(raw_name):
         raise CorruptCheckpoint(f"member {name!r} has another name in its local header")
-    begin += name_length + extra_length
+    begin = header + LOCAL.size + name_length + extra_length
     if begin + packed > len(file):
         raise CorruptCheckpoint(f"member {name!r} claims {packed} bytes from byte {begin} on")
     if size > packed * MAX_DEFLATE or (method == STORED and size != packed):

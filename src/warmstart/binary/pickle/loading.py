@@ -9,9 +9,6 @@ from .builders import COMMON, BuilderTable, Unfit
 from .machine import Data, Machine, Persistent, cut_short
 from .opcodes import OPCODES
 
-BINPUT, BINGET, BININT1, LONG_BINPUT, LONG_BINGET = b"qhKrj"
-TUPLE1, TUPLE2, MEMOIZE = b"\x85\x86\x94"
-
 unpack_long = Struct("<I").unpack_from
 
 
@@ -51,27 +48,27 @@ def run(machine: Machine) -> Any:  # noqa: PLR0912  (an interpreter's loop)
         while machine.running:
             code = data[at]
             at += 1
-            if code == MEMOIZE:
+            if code == 0x94:  # MEMOIZE
                 memo[len(memo)] = stack[-1]
-            elif code == BINGET:
+            elif code == 0x68:  # BINGET
                 stack.append(memo[data[at]])
                 at += 1
-            elif code == LONG_BINGET:
+            elif code == 0x6A:  # LONG_BINGET
                 stack.append(memo[unpack_long(data, at)[0]])
                 at += 4
-            elif code == BININT1:
+            elif code == 0x4B:  # BININT1
                 stack.append(data[at])
                 at += 1
-            elif code == BINPUT:
+            elif code == 0x71:  # BINPUT
                 memo[data[at]] = stack[-1]
                 at += 1
-            elif code == LONG_BINPUT:
+            elif code == 0x72:  # LONG_BINPUT
                 memo[unpack_long(data, at)[0]] = stack[-1]
                 at += 4
-            elif code == TUPLE2:
+            elif code == 0x86:  # TUPLE2
                 second = stack.pop()
                 stack[-1] = (stack[-1], second)
-            elif code == TUPLE1:
+            elif code == 0x85:  # TUPLE1
                 stack[-1] = (stack[-1],)
             else:
                 machine.at = at

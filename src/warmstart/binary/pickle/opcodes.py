@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
-from .machine import HIGHEST_PROTOCOL, MAX_INTEGER, Machine
+from .machine import HIGHEST_PROTOCOL, MAX_INTEGER, Machine, cut_short
 
 Opcode = Callable[[Machine], None]
 
@@ -164,7 +164,11 @@ def signed_size(m: Machine) -> int:
 
 def text(m: Machine, width: int) -> str:
     """Return UTF-8 text whose size takes *width* bytes; Python writes half surrogate pairs too."""
-    return str(m.take(m.number(width)), "utf-8", "surrogatepass")
+    begin = m.at + width
+    m.at = end = begin + int.from_bytes(m.data[m.at : begin], "little")
+    if end > len(m.data):
+        raise cut_short(len(m.data))
+    return str(m.data[begin:end], "utf-8", "surrogatepass")
 
 
 def old_text(raw: bytes | memoryview) -> str | bytes | memoryview:

@@ -87,8 +87,9 @@ class Tensor:
     @property
     def place(self) -> tuple[Any, ...]:
         """What two names of the same tensor have in common."""
-        view = (self.storage.key, self.storage.begin, self.offset)
-        return (*view, self.dtype, self.shape, self.strides, self.conj, self.neg)
+        bits = self.conj, self.neg
+        place = self.storage.key, self.storage.begin, self.offset
+        return place, self.dtype, self.shape, self.strides, bits
 
     @property
     def extent(self) -> int:

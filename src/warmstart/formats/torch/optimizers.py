@@ -20,7 +20,8 @@ BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 def optimizers(tree: Any) -> Iterator[tuple[str, Any]]:
     """Yield the name and the state dict of each optimizer in *tree*; a shared one once."""
-    waiting, seen = [("", tree, MAX_LEVELS)], set[int]()
+    is_level = isinstance(tree, (dict, list, tuple))
+    waiting, seen = [("", tree, MAX_LEVELS)] if is_level else [], set[int]()
     while waiting:
         name, value, levels = waiting.pop()
         if id(value) in seen:
@@ -28,9 +29,13 @@ def optimizers(tree: Any) -> Iterator[tuple[str, Any]]:
         seen.add(id(value))
         if is_optimizer(value):
             yield name, value
-        elif levels and isinstance(value, dict | list | tuple):
+        elif levels:
             items = value.items() if isinstance(value, dict) else enumerate(value)
-            waiting += [(joined(name, str(key)), item, levels - 1) for key, item in items]
+            waiting += [
+                (joined(name, str(key)), item, levels - 1)
+                for key, item in items
+                if isinstance(item, (dict, list, tuple))
+            ]
 
 
 def is_optimizer(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """A PyTorch file as a source: names, roles and aliases of what its pickle describes."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -51,13 +52,14 @@ class TorchSource(Source):
         self._others: dict[str, Any] = {}
         first: dict[Any, str] = {}
         for name, leaf in leaves.items():
-            if isinstance(leaf, Tensor) and not leaf.storage.missing:
+            is_tensor = isinstance(leaf, Tensor)
+            if is_tensor and not leaf.storage.missing:
                 known = first.setdefault(leaf.place, name)
                 if known != name:
                     self._aliases[name] = known
                     self._tensors[known] = joint(self._tensors[known], leaf)
                     continue
-            if isinstance(leaf, Tensor) or pickled_arrays.is_array(leaf):
+            if is_tensor or pickled_arrays.is_array(leaf):
                 self._tensors[name] = leaf
             else:
                 self._others[name] = leaf
@@ -199,10 +201,7 @@ def greedy(tensors: Iterable[Tensor | RawArray]) -> dict[str, int]:
     for tensor in tensors:
         if isinstance(tensor, Tensor) and not tensor.storage.missing:
             key = tensor.storage.key
-            nbytes = DTYPES[tensor.dtype][1]
-            for n in tensor.shape:
-                nbytes *= n
-            asked[key] = asked.get(key, 0) + nbytes
+            asked[key] = asked.get(key, 0) + math.prod(tensor.shape) * DTYPES[tensor.dtype][1]
             sizes[key] = max(sizes.get(key, 0), tensor.storage.nbytes)
     return {k: n for k, n in asked.items() if n > CLAIMED_ONCE + CLAIMED * sizes[k]}
 
