@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from warmstart import open as open_checkpoint
-from warmstart.errors import CannotHold, RuleError, SaveError
+from warmstart.errors import CannotHold, CheckpointError, RuleError, SaveError
 from warmstart.files.convert import convert
 from warmstart.files.diff import diff
 from warmstart.files.variables import load_vars, save_vars
@@ -84,3 +84,46 @@ def test_a_graph_of_objects_that_npz_cannot_hold_is_left_out(
     done = convert({"w": np.ones(3), graph: np.array(b"graph" + end, object)}, tmp_path / "m.npz")
     assert (graph in load_vars(tmp_path / "m.npz")) is kept
     assert (graph in done.left_out) is not kept
+
+
+@pytest.mark.parametrize("name", ["m", "m.npz", "m.pt", "m.dcp", "m.orbax"])
+def test_the_source_is_not_replaced_under_another_spelling(name: str, tmp_path: Path) -> None:
+    # With rules that drop, what they drop would be lost.
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    save_vars({"a": np.ones(2), "b": np.zeros(3)}, tmp_path / "real" / name)
+    for spelling in (tmp_path / "link" / name, tmp_path / "real" / ".." / "real" / name):
+        with pytest.raises(SaveError, match="is the checkpoint to read from"):
+            convert(tmp_path / "real" / name, spelling, rules="drop b")
+    assert [*load_vars(tmp_path / "real" / name)] == ["a", "b"]
+
+
+def test_a_link_to_the_source_is_not_written_through(tmp_path: Path) -> None:
+    save_vars({"a": np.ones(2), "b": np.zeros(3)}, tmp_path / "m.npz")
+    (tmp_path / "link.npz").symlink_to("m.npz")
+    with pytest.raises(SaveError, match="is the checkpoint to read from"):
+        convert(tmp_path / "m.npz", tmp_path / "link.npz", rules="drop b")
+    assert [*load_vars(tmp_path / "m.npz")] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["m.dcp", "m.orbax"])
+def test_a_folder_is_replaced_by_a_checkpoint_of_its_format(name: str, tmp_path: Path) -> None:
+    save_vars({"a": np.ones(2)}, tmp_path / name)
+    convert({"b": np.zeros(3)}, tmp_path / name)
+    assert [*load_vars(tmp_path / name)] == ["b"]
+
+
+@pytest.mark.parametrize("value", [np.ones(2, "f4"), np.array([b"a", b"b"], object)])
+def test_a_tensor_called_as_the_graph_of_objects_is_kept(value: np.ndarray, tmp_path: Path) -> None:
+    done = convert({"_CHECKPOINTABLE_OBJECT_GRAPH": value}, tmp_path / "m.npz")
+    assert (done.tensors, done.left_out) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("x" * 300 + ".npz", "too long"), ("~nobody-of-this-name/m.npz", "no such user"),
+     ("a\0b.npz", "has a NUL")],
+)  # fmt: skip
+def test_a_destination_that_cannot_be(name: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        convert({"a": np.ones(2)}, name)

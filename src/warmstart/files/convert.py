@@ -2,11 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from os.path import realpath
 from pathlib import Path
 from typing import Any, Unpack
 
 from ..errors import RuleError, SaveError, number_of
-from ..formats import locate, save_source
+from ..formats import expanded, locate, save_source
 from ..restore.slots import OBJECT_GRAPH
 from ..source import Source, View, filtered
 from ..spec import ROLES
@@ -76,8 +77,16 @@ def summary(source: Source, view: View, dst: str | Path, format: str) -> Convers
 
 
 def refuse_same(src: str | Path, dst: str | Path, format: str) -> None:
-    """Refuse to write to *dst* the checkpoint that *src* is."""
-    if locate(src) == (format, found_as(format, Path(dst).expanduser())):
+    """Refuse to write to *dst* the checkpoint that *src* is, or the folder that holds it.
+
+    However they are spelled: what a link leads to is compared.
+    """
+    name, path = locate(src)
+    there = found_as(format, expanded(dst))
+    if name != format or there is None:
+        return
+    here = Path(realpath(path))
+    if Path(realpath(there)) in (here, *here.parents):
         raise SaveError(f"{dst} is the checkpoint to read from; save under another name")
 
 
@@ -87,7 +96,8 @@ def without_object_graph(source: Source, format: str) -> Source:
     It is a string that says where TensorFlow finds what in a bundle; names that it told stay.
     NumPy strips the NUL that some of them end in.
     """
-    if OBJECT_GRAPH not in source.specs or format == "tf-bundle":
+    graph = source.specs.get(OBJECT_GRAPH)
+    if graph is None or graph[1:3] != ("string", ()) or format == "tf-bundle":
         return source
     if format in HOLD_STRINGS and not source.read(OBJECT_GRAPH).item().endswith(b"\0"):
         return source

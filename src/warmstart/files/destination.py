@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from ..binary.atomic import translating_os_errors
 from ..errors import CheckpointError, SaveError
-from ..formats import format_named, format_to_save
+from ..formats import expanded, format_named, format_to_save
 
 
 def check_destination(path: str | Path, format: str | None = None) -> str:
@@ -14,7 +15,14 @@ def check_destination(path: str | Path, format: str | None = None) -> str:
     with folders for a format that writes them (`FOLDER`); for another a folder is refused.
     """
     name = format_to_save(path, format)
-    path = Path(path).expanduser()
+    path = expanded(path)
+    with translating_os_errors(path):
+        refuse_occupied(path, name)
+    return name
+
+
+def refuse_occupied(path: Path, name: str) -> None:
+    """Raise where *path* is nothing that the format called *name* may replace, or nowhere."""
     folders = getattr(format_named(name), "FOLDER", False)
     if path.is_dir() and not folders:
         raise SaveError(f"{path} is a folder; give the name to save under, as {path / 'model'}")
@@ -23,7 +31,6 @@ def check_destination(path: str | Path, format: str | None = None) -> str:
     found = found_as(name, path)
     if occupied(path) and (found is None or (folders and not same_place(found, path))):
         raise SaveError(f"{path} exists and is not {name}; remove it or save under another name")
-    return name
 
 
 def occupied(path: Path) -> bool:

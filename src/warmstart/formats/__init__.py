@@ -201,6 +201,8 @@ def beside(path: Path) -> str:
 
 def expanded(path: str | Path) -> Path:
     """Return *path* with `~` written out."""
+    if "\0" in str(path):
+        raise CheckpointNotFound(f"{str(path)!r} has a NUL in it, as no path can")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

@@ -28,6 +28,7 @@ from pathlib import Path
 from ...source import Source
 
 EXTENSIONS = (".orbax",)
+FOLDER = True
 OPTIONS = frozenset({"mmap"})
 CHECKS = (
     "structure, and the CRC-32C of an OCDBT database: arrays have no checksums unless they are "
