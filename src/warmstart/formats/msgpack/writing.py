@@ -128,33 +128,36 @@ def is_plain(text: str) -> bool:
 
 def encoded(tree: Mapping[str, Any], source: Source) -> Iterator[Buffer]:
     """Yield the bytes of *tree*, whose leaves are specs of *source* and plain values."""
-    yield map_header(len(tree))
+    before = map_header(len(tree))
     for key in sorted(tree):  # as JAX orders the keys of a dict
         raw = key.encode()
-        yield text_header(len(raw)) + raw
+        before += text_header(len(raw)) + raw
         value = tree[key]
         if isinstance(value, TensorSpec):
-            yield from encoded_tensor(value, source)
+            yield from encoded_tensor(value, source, before)
         elif isinstance(value, dict):
+            yield before
             yield from encoded(value, source)
         else:
-            yield packed(value)
+            yield before + packed(value)
+        before = b""
+    yield before
 
 
-def encoded_tensor(spec: TensorSpec, source: Source) -> Iterator[Buffer]:
-    """Yield the bytes of a tensor, in chunks when it is large."""
+def encoded_tensor(spec: TensorSpec, source: Source, before: bytes) -> Iterator[Buffer]:
+    """Yield *before* and then the bytes of a tensor, in chunks when it is large."""
     values = values_to_write(source, spec)
     data = bytes_of(values)
-    if spec.nbytes <= MAX_CHUNK:
-        yield array_header(spec.dtype, spec.shape, spec.nbytes)
+    if len(data) <= MAX_CHUNK:
+        yield before + array_header(spec.dtype, spec.shape, len(data))
         yield data
         return
     itemsize = ITEMSIZES[spec.dtype]
     step = max(1, MAX_CHUNK // itemsize) * itemsize
-    yield map_header(3) + packed(CHUNKED) + packed(True)
+    yield before + map_header(3) + packed(CHUNKED) + packed(True)
     yield packed("shape") + packed({str(i): n for i, n in enumerate(spec.shape)})
-    yield packed("chunks") + map_header(-(-spec.nbytes // step))
-    for number, begin in enumerate(range(0, spec.nbytes, step)):
+    yield packed("chunks") + map_header(-(-len(data) // step))
+    for number, begin in enumerate(range(0, len(data), step)):
         chunk = data[begin : begin + step]
         yield packed(str(number)) + array_header(spec.dtype, (len(chunk) // itemsize,), len(chunk))
         yield chunk
