@@ -1,6 +1,9 @@
 """Bytes of a file by place, mapped and read."""
 
 import os
+import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -64,3 +67,22 @@ def test_a_file_cut_short_while_it_is_read(content, tmp_path):
     os.truncate(tmp_path / "f", 1000)
     with pytest.raises(CorruptCheckpoint, match="f ends at byte 1000; it had 1280000 when opened"):
         file[:]
+
+
+def test_threads_that_read_at_once_get_their_own_bytes(tmp_path):
+    # What one thread had looked up was what another had just read.
+    content = random.Random(0).randbytes(4 << 20)
+    (tmp_path / "f").write_bytes(content)
+    file = file_bytes(tmp_path / "f", mmap=False)
+
+    def wrong(seed):
+        places = random.Random(seed).choices(range(len(content) - 4000), k=3000)
+        return [at for at in places if file[at : at + 4000] != content[at : at + 4000]]
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(wrong, range(4))) == [[]] * 4
+    finally:
+        sys.setswitchinterval(before)

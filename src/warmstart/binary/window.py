@@ -40,7 +40,7 @@ class PlainFile:
             raise CheckpointError(f"{path} cannot be read: it is no regular file")
         self._path = path
         self._size = status.st_size
-        self._block_at, self._block = 0, memoryview(b"")
+        self._block = (0, memoryview(b""))  # one value: threads may look while another changes it
 
     def __len__(self) -> int:
         return self._size
@@ -51,11 +51,11 @@ class PlainFile:
         nbytes = max(end - begin, 0)
         if nbytes > SMALL:
             return self._read(begin, nbytes)
-        at = begin - self._block_at
-        if not 0 <= at <= at + nbytes <= len(self._block):
-            self._block = self._read(begin, min(BLOCK, self._size - begin))
-            self._block_at, at = begin, 0
-        return self._block[at : at + nbytes]
+        start, block = self._block
+        if not start <= begin <= begin + nbytes <= start + len(block):
+            start, block = begin, self._read(begin, min(BLOCK, self._size - begin))
+            self._block = (start, block)
+        return block[begin - start : begin - start + nbytes]
 
     def _read(self, begin: int, nbytes: int) -> memoryview:
         if nbytes <= 0:
