@@ -137,3 +137,22 @@ def test_how_tensors_are_stored(warmstart: Run, monkeypatch: pytest.MonkeyPatch)
         "w     uint8    (144,)  -     144   Q4_K (256,)",
     ]
     assert json.loads(warmstart("ls", "m", "--json").out)["stored"] == {"w": "Q4_K (256,)"}
+
+
+def test_a_name_far_longer_than_most_stands_out_of_its_column(
+    warmstart: Run, tmp_path: Path
+) -> None:
+    save_vars({"w": np.zeros(3), "v": np.zeros(3), "long" * 30: np.zeros(3)}, tmp_path / "long.npz")
+    lines = warmstart("ls", "long.npz").out.splitlines()
+    assert lines[0].startswith("NAME  DTYPE    SHAPE")
+    assert lines[2:4] == ["v     float64  (3,)   -     24", "w     float64  (3,)   -     24"]
+
+
+@pytest.mark.parametrize("command", ["ls", "show"])
+def test_metadata_that_is_asked_for_as_a_tensor(
+    command: str, warmstart: Run, tmp_path: Path
+) -> None:
+    save_vars(DictSource({"w": np.zeros(3)}, metadata={"epoch": "3"}), tmp_path / "m.npz")
+    done = warmstart(command, "m.npz", "epoch")
+    assert done.code == 2
+    assert "no tensor matches 'epoch'; it is metadata, which ls --all shows" in done.err

@@ -1,13 +1,18 @@
 """Where a checkpoint may be written."""
 
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
 
 from warmstart.errors import SaveError
-from warmstart.files.destination import check_destination
+from warmstart.files.convert import convert
+from warmstart.files.destination import check_destination, format_like
+from warmstart.files.dump import dump
 from warmstart.files.variables import save_vars
+
+V1 = Path(__file__).parents[1] / "golden" / "tf_v1" / "model-7"
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
@@ -62,3 +67,31 @@ def test_a_broken_checkpoint_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "m.data-00000-of-00001").unlink()
     assert check_destination(tmp_path / "m") == "tf-bundle"
     assert check_destination(tmp_path / "m.index") == "tf-bundle"
+
+
+@pytest.mark.parametrize(
+    ("src", "dst", "format"),
+    [
+        ("last.ckpt", "copy.ckpt", "torch"),  # as Lightning calls them
+        ("model_best.pth.tar", "b.PTH.TAR", "torch"),
+        ("model.bin", "model.ckpt", None),
+        ("model.bin", "model.npz", None),
+        ("model", "copy", None),
+    ],
+)
+def test_what_ends_like_the_source_is_of_its_format(
+    src: str, dst: str, format: str | None, tmp_path: Path
+) -> None:
+    save_vars({"w": np.zeros(3)}, tmp_path / src, "torch")
+    assert format_like(tmp_path / src, tmp_path / dst) == format
+
+
+def test_a_format_that_is_only_read_is_not_written(tmp_path: Path) -> None:
+    copyfile(V1, tmp_path / "a.ckpt")
+    assert format_like(tmp_path / "a.ckpt", tmp_path / "b.ckpt") is None
+
+
+def test_converting_and_dumping_keep_the_format_of_a_name_that_ends_alike(tmp_path: Path) -> None:
+    save_vars({"w": np.zeros(3), "global_step": np.int64(1)}, tmp_path / "a.ckpt", "torch")
+    assert convert(tmp_path / "a.ckpt", tmp_path / "b.ckpt").format == "torch"
+    assert dump(tmp_path / "a.ckpt", tmp_path / "c.ckpt").format == "torch"

@@ -154,3 +154,11 @@ def test_checkpoints_of_tensorflow_1_and_2_are_the_same_by_the_variables_own_nam
     assert diff({"dense/kernel": kernel}, second).same
     assert diff(second, {"dense/kernel": kernel}).same
     assert not diff(second, {"dense/kernel": kernel}, all=True).same
+
+
+def test_what_is_kept_before_a_rename_is_no_word_on_names_that_never_had_the_scope() -> None:
+    training = {"model/w": W, "optimizer/w": W}
+    rules = ["keep model/*", "rename model/* -> *"]
+    assert diff(training, {"w": W}, rules=rules).same
+    assert [spec.name for spec in diff(training, {"w": W, "v": W}, rules=rules).only_b] == ["v"]
+    assert diff({"w": W, "v": W}, {"w": W, "u": W}, rules=["keep w"]).same

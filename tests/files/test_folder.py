@@ -172,3 +172,26 @@ def test_shards_of_keras_are_one() -> None:
     found = survey(golden).checkpoints
     assert [e.tensors for e in found if e.name.startswith("sharded.weights")] == [18]
     assert [e.name for e in found if e.name.startswith("sharded_0")] == []
+
+
+def test_a_checkpoint_of_a_folder_below_has_its_own_size_and_time(runs: Path) -> None:
+    (runs / "exp" / "notes.txt").write_bytes(bytes(10_000))
+    save_vars(ARRAYS, runs / "exp" / "inner-2")
+    (entry,) = [entry for entry in survey(runs).checkpoints if entry.name == "exp/inner-7"]
+    assert entry.nbytes == sum(f.stat().st_size for f in (runs / "exp").glob("inner-7.*"))
+
+
+def test_missing_shards_are_torn_in_a_folder_below_too(tmp_path: Path) -> None:
+    index = tmp_path / "hub" / "m.safetensors.index.json"
+    index.parent.mkdir()
+    index.write_text(json.dumps({"weight_map": {"a": "m-00001-of-00001.safetensors"}}))
+    assert states(tmp_path)["hub/m.safetensors.index.json"].startswith("torn: 1 of 1 shards are")
+
+
+def test_a_folder_that_does_not_say_which_is_meant_has_no_latest_and_no_warning(
+    tmp_path: Path,
+) -> None:
+    save_vars(ARRAYS, tmp_path / "a.npz")
+    save_vars(ARRAYS, tmp_path / "b.npz")
+    found = survey(tmp_path)
+    assert (found.stands_for, found.warning, len(found.checkpoints)) == (None, "", 2)

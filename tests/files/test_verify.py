@@ -133,3 +133,23 @@ def test_faults_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     found = verify(tmp_path / "m.lone")
     assert list(map(str, found.faults)) == ["the index has two ends", "they overlap"]
     assert (found.checked, found.notes) == ("what 'lone' checks when it reads", ())
+
+
+def test_a_missing_shard_is_a_fault(tmp_path: Path) -> None:
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "m-00001-of-00001.safetensors"}}))
+    (fault,) = verify(index).faults
+    assert "1 of 1 shards are missing: 'm-00001-of-00001.safetensors'" in str(fault)
+
+
+def test_a_file_that_may_not_be_read_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_vars({"w": np.zeros(3)}, tmp_path / "m.npz")
+
+    def refused(*_: object, **__: object) -> None:
+        raise CheckpointNotFound("it cannot be read") from PermissionError()
+
+    monkeypatch.setattr("warmstart.files.verify.open_as", refused)
+    with pytest.raises(CheckpointNotFound, match="it cannot be read"):
+        verify(tmp_path / "m.npz")

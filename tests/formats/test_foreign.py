@@ -1,12 +1,13 @@
 """Files of other libraries: what is said of them."""
 
+import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from warmstart import DictSource, UnknownFormat
+from warmstart import CorruptCheckpoint, DictSource, UnknownFormat
 from warmstart.formats import open_source, save_source
 
 SOURCE = DictSource({"w": np.arange(3.0)})
@@ -34,3 +35,31 @@ def test_an_extension_of_another_library_is_not_taken_for_a_prefix(
     assert list(tmp_path.iterdir()) == []
     save_source(SOURCE, tmp_path / name, format="tf-bundle")
     assert open_source(tmp_path / name).read("w").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "m.safetensors is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "m.safetensors is the poi"),
+        (b"<!DOCTYPE html>\n<title>404</title>", "m.safetensors is a web page and no checkpoint"),
+        (b"\n<html><body>", "m.safetensors is a web page and no checkpoint"),
+    ],
+)
+def test_what_stands_in_place_of_a_file_that_was_not_fetched(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "m.safetensors").write_bytes(content)
+    with pytest.raises(CorruptCheckpoint, match=message):
+        open_source(tmp_path / "m.safetensors")
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(UnknownFormat, match=message.replace(".safetensors", "")):
+        open_source(tmp_path / "m")
+
+
+def test_a_shard_that_was_not_fetched(tmp_path: Path) -> None:
+    (tmp_path / "m-1.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "m-1.safetensors"}}))
+    with pytest.raises(CorruptCheckpoint, match=r"m-1\.safetensors is the pointer that Git LFS"):
+        open_source(index)

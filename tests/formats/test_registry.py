@@ -127,7 +127,7 @@ def test_a_name_that_the_system_does_not_take(tmp_path: Path) -> None:
 
 
 def test_a_name_with_a_nul(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointNotFound, match="nothing is at"):
+    with pytest.raises(CheckpointNotFound, match="has a NUL in it, as no path can"):
         formats.open_source(tmp_path / "a\0b")
 
 
@@ -265,3 +265,15 @@ def test_the_files_of_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "folder" / "deep").mkdir(parents=True)
     (tmp_path / "folder" / "deep" / "x").touch()
     assert formats.files_of("npz", tmp_path / "folder") == [tmp_path / "folder" / "deep" / "x"]
+
+
+def test_a_folder_that_does_not_say_which_is_meant_names_them(tmp_path: Path) -> None:
+    for name in "fedcba":
+        formats.save_source(SOURCE, tmp_path / f"{name}.npz")
+    named = ", ".join(f"{tmp_path}/{name}.npz" for name in "abcde")
+    with pytest.raises(UnknownFormat) as caught:
+        formats.open_source(tmp_path)
+    assert str(caught.value) == (
+        f"nothing in the folder {tmp_path} says which checkpoint is meant; give its path: "
+        f"{named}, ..."
+    )

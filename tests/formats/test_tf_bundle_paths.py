@@ -87,6 +87,13 @@ def test_a_folder_that_was_moved(tmp_path: Path) -> None:
     assert locate(tmp_path / "new") == tmp_path / "new" / "m-1"
 
 
+def test_a_folder_that_was_copied_does_not_stand_for_the_original(tmp_path: Path) -> None:
+    old = save(tmp_path / "old" / "m-1")
+    (tmp_path / "old" / "checkpoint").write_text(f'model_checkpoint_path: "{old}"\n')
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    assert locate(tmp_path / "new") == tmp_path / "new" / "m-1"
+
+
 def test_a_pointer_to_nothing(tmp_path: Path) -> None:
     save(tmp_path / "m-1")
     write_state(tmp_path, "m-2")

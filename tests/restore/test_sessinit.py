@@ -369,6 +369,16 @@ def test_one_rule_is_suggested_for_a_model_inside_a_training_checkpoint(warnings
     assert [line for line in warnings()[0].splitlines() if "perhaps" in line] == [hint]
 
 
+def test_each_copy_of_the_model_in_a_training_checkpoint_is_suggested(warnings):
+    scopes = ("state_dict/", "ema/module.")
+    arrays = {f"{s}{name}": np.ones(2) for s in scopes for name in ("fc.weight", "fc.bias")}
+    ws.DictRestore(arrays | {"other/fc.bias": np.ones(2)}).init(model("fc.weight", "fc.bias"))
+    assert [line for line in warnings()[0].splitlines() if "perhaps" in line] == [
+        "  perhaps: rename ema/module.* -> *",
+        "  perhaps: rename state_dict/* -> *",
+    ]
+
+
 def test_a_long_list_is_counted(warnings):
     names = [f"{chr(97 + i // 26)}{chr(97 + i % 26)}{i}/{i * 'x'}y" for i in range(40)]
     ws.DictRestore({}).init(model(*names))

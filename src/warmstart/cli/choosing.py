@@ -22,11 +22,16 @@ rule_option: Option = click.option(
 
 
 def matching(
-    names: Collection[str], patterns: Sequence[str], *, run_state: bool = False
+    names: Collection[str],
+    patterns: Sequence[str],
+    *,
+    run_state: bool = False,
+    metadata: Collection[str] = (),
 ) -> list[str]:
     """Return those of *names* that *patterns* match, all of them if there are no patterns.
 
-    Run state counts only with *run_state*, or where a pattern begins with its prefix.
+    Run state counts only with *run_state*, or where a pattern begins with its prefix.  *metadata*
+    are keys that may be asked for in error.
     """
     shown = [name for name in names if run_state or not name.startswith(RUN_PREFIX)]
     if not patterns:
@@ -34,15 +39,19 @@ def matching(
     hidden = [name for name in names if not run_state and name.startswith(RUN_PREFIX)]
     asked = [pattern for pattern in patterns if pattern.startswith(RUN_PREFIX)]
     if unmatched := idle([*shown, *selected(hidden, asked)], patterns):
-        raise NoSuchTensor("\n".join(unmatched_lines(unmatched, shown)))
+        raise NoSuchTensor("\n".join(unmatched_lines(unmatched, shown, metadata)))
     return [*selected(shown, patterns), *selected(hidden, asked)]
 
 
-def unmatched_lines(patterns: Iterable[Any], names: Sequence[str]) -> Iterable[str]:
+def unmatched_lines(
+    patterns: Iterable[Any], names: Sequence[str], metadata: Collection[str]
+) -> Iterable[str]:
     """Yield a line for each pattern that matches nothing, with the names near it."""
     for pattern in patterns:
         found = near(pattern, names)
         hint = f"; near it: {', '.join(found)}" if found else ""
+        if selected(metadata, [pattern]):
+            hint = "; it is metadata, which ls --all shows"
         yield f"no tensor matches {pattern!r}{hint}"
 
 

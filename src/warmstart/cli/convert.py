@@ -38,8 +38,8 @@ def command(
 ) -> None:
     """Write the checkpoint SRC as DST, in the format that the extension of DST names.
 
-    Without a known extension DST is the prefix of a TensorFlow bundle.  Everything is kept unless
-    roles or rules say otherwise.
+    Without a known extension DST is of the format of SRC if both end alike (.ckpt, .bin), else the
+    prefix of a TensorFlow bundle.  Everything is kept unless roles or rules say otherwise.
     """
     from ..files.convert import convert
 

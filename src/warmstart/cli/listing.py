@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from .opening import opening_options
 from .output import columns, json_option, print_json, print_lines, shortened, size_text
 
 HEADER = ("NAME", "DTYPE", "SHAPE", "ROLE", "SIZE")
+
+#: Characters that a name may have before it can be too long for its column.
+WIDE = 80
 
 #: The orders of --sort.
 SORTS: Mapping[str, Callable[[TensorSpec], Any]] = {
@@ -60,7 +63,8 @@ def command(
     format, found = locate(path)
     with noting(f"while reading {found}"), open_as(format, found, **reading) as s:
         by_name = dict(s.specs.items())  # one pass: a lazy mapping finds single names slowly
-        names = matching([*by_name, *s.aliases], patterns, run_state=run_state)
+        known = [*by_name, *s.aliases]
+        names = matching(known, patterns, run_state=run_state, metadata=s.metadata)
         tensors = dict.fromkeys(s.aliases.get(name, name) for name in names)
         specs = sorted((by_name[name] for name in tensors), key=SORTS[sort])
         if as_json:
@@ -147,11 +151,22 @@ def table(
     rows = ((*described(spec, text), *end) for spec in alike.values())
     heading, *tails = columns([(*HEADER[1:], *end), *rows])
     tail_of = dict(zip(alike, tails, strict=True))
-    width = max(map(len, [HEADER[0], *(spec.name for spec in specs)]))
+    width = width_of([HEADER[0], *(spec.name for spec in specs)])
     yield f"{HEADER[0]:{width}}  {heading}{heading_of_last if others else ''}"
     lines = [f"{spec[0]:{width}}  {tail_of[spec[1:]]}" for spec in specs]
     named = zip(lines, (others.get(spec.name, "") for spec in specs), strict=True)
     yield from [(line + other).rstrip(" ") for line, other in named] if others else lines
+
+
+def width_of(names: Sequence[str]) -> int:
+    """Return how wide a column of *names* is: a name far longer than most stands out of it.
+
+    >>> width_of(["fc.weight", "fc.bias"]), width_of(["fc.weight", "fc.bias", "long" * 30])
+    (9, 9)
+    """
+    lengths = sorted(map(len, names))
+    most = max(WIDE, 2 * lengths[len(lengths) // 2])
+    return max((length for length in lengths if length <= most), default=0)
 
 
 def described(spec: TensorSpec, text: Callable[[int], str]) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def command(
 
     with opened(path, **reading) as source:
         others = source.aliases if patterns else ()  # without a pattern each tensor is shown once
-        names = matching([*source.specs, *others], patterns)
+        names = matching([*source.specs, *others], patterns, metadata=source.metadata)
         if as_json:
             print_json([as_dict(source, name, wanted, full) for name in names])
             return

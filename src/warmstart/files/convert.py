@@ -11,7 +11,7 @@ from ..formats import expanded, locate, save_source
 from ..restore.slots import OBJECT_GRAPH
 from ..source import Source, View, filtered
 from ..spec import ROLES
-from .destination import check_destination, found_as
+from .destination import check_destination, format_like, found_as
 from .fitting import fitted
 from .options import Reading, divided, reader, writer
 from .views import Input, Progress, counted, opened, read_ahead, ruled, selected
@@ -57,15 +57,22 @@ def convert(
     *src* itself is not replaced.  *options* are those of `open`; *like* is for reading *src* or
     writing *dst*, whichever can use it, or both.
     """
-    name = check_destination(dst, format)
-    if isinstance(src, str | Path):
-        refuse_same(src, dst, name)
+    name = destination(src, dst, format)
     reading, writing = divided(options, reader(src), writer(name))
     with opened(src, **reading) as source:
         view = ruled(without_object_graph(with_roles(source, roles), name), rules)
         with read_ahead(src, source, view):
             save_source(counted(fitted(view, source), progress), dst, format=name, **writing)
         return summary(source, view, dst, name)
+
+
+def destination(src: Input, dst: str | Path, format: str | None = None) -> str:
+    """Return the name of the format to write *dst* in, having looked that it may be written."""
+    if not isinstance(src, str | Path):
+        return check_destination(dst, format)
+    name = check_destination(dst, format or format_like(Path(src), dst))
+    refuse_same(src, dst, name)
+    return name
 
 
 def summary(source: Source, view: View, dst: str | Path, format: str) -> Conversion:

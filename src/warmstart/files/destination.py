@@ -5,7 +5,7 @@ from typing import Any
 
 from ..binary.atomic import translating_os_errors
 from ..errors import CheckpointError, SaveError
-from ..formats import expanded, format_named, format_to_save
+from ..formats import each_format, expanded, format_named, format_to_save, locate
 
 
 def check_destination(path: str | Path, format: str | None = None) -> str:
@@ -31,6 +31,20 @@ def refuse_occupied(path: Path, name: str) -> None:
     found = found_as(name, path)
     if occupied(path) and (found is None or (folders and not same_place(found, path))):
         raise SaveError(f"{path} exists and is not {name}; remove it or save under another name")
+
+
+def format_like(src: Path, dst: str | Path) -> str | None:
+    """Return the format of *src* where *dst* ends like it, and no format has such an extension.
+
+    PyTorch's checkpoints are called `.ckpt`, `.bin` and `.pth.tar` too: what is written beside one
+    under such a name is meant to be one.
+    """
+    name, suffix = Path(dst).name.lower(), src.suffix.lower()
+    alike = bool(suffix) and name.endswith(suffix)
+    if not alike or any(name.endswith(format_.EXTENSIONS) for _, format_ in each_format()):
+        return None
+    format = locate(src)[0]
+    return format if hasattr(format_named(format), "save_source") else None
 
 
 def occupied(path: Path) -> bool:

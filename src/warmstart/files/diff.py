@@ -5,11 +5,11 @@ tolerance values are: |a - b| <= atol + rtol * max(|a|, |b|), NaN equal to NaN a
 A name on one side only, another dtype and another shape are differences at any tolerance.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from ..restore.rule_kinds import Drop, Keep
+from ..restore.rule_kinds import Drop, Keep, Rule
 from ..restore.rules import parse, refuse_idle, trace
 from ..restore.slots import OBJECT_GRAPH
 from ..source import Source
@@ -97,7 +97,8 @@ def diff(
 ) -> Diff:
     """Return the differences of two checkpoints (or open sources, sessions, dicts).
 
-    *rules* apply to the names of *a*; what they drop or do not keep is left out of *b* too.  Run
+    *rules* apply to the names of *a*; what they drop or do not keep is left out of *b* too, unless
+    a `keep` before a rename is about names that *b* never had.  Run
     state (`_RUN/` and the metadata) is compared only with *all*.  One pair of tensors is in memory
     at a time.  *options* are those of `open`, for whichever of *a* and *b* can use them.
     """
@@ -134,13 +135,31 @@ def compared(a: Source, b: Source, rules: Any, *, run_state: bool) -> tuple[Sour
     parsed = parse(rules)
     names_a = [*a.specs, *a.aliases]
     renaming, idle = trace(parsed, names_a, ties=a.aliases, slots=slots_of(a))
-    leaving_out = [rule for rule in parsed if isinstance(rule, Drop | Keep)]
     names_b = [*b.specs, *b.aliases]
+    leaving_out = list(for_both(parsed, names_b))
     refuse_idle(idle_for_both(idle, leaving_out, names_b))
     kept_b = trace(leaving_out, names_b, ties=b.aliases, slots=slots_of(b))[0].origin
     view_a = tied_view(a, without_run_state(renaming.origin, run_state))
     wanted_b = {new: old for new, old in kept_b.items() if new not in renaming.withheld}
     return view_a, tied_view(b, without_run_state(wanted_b, run_state))
+
+
+def for_both(rules: Sequence[Rule], names: Collection[str]) -> Iterator[Drop | Keep]:
+    """Yield those of *rules* that leave something out of *names* too, those of the second side.
+
+    What stands before a rename is about other names: a `keep` of `model/*` that are then renamed
+    `*` does not mean to leave out every tensor of a checkpoint that never had the prefix.
+    """
+    for place, rule in enumerate(rules):
+        renamed = any(not isinstance(later, Drop | Keep) for later in rules[place:])
+        foreign = isinstance(rule, Keep) and renamed and idles(rule, names)
+        if isinstance(rule, Drop | Keep) and not foreign:
+            yield rule
+
+
+def idles(rule: Drop | Keep, names: Collection[str]) -> bool:
+    """Return whether no pattern of *rule* matches any of *names*."""
+    return len(rule.idle(names)) == len(rule.patterns)
 
 
 def without_run_state(origin: Mapping[str, str], run_state: bool) -> dict[str, str]:

@@ -12,8 +12,7 @@ from ..names import near
 from ..restore import slots
 from ..source import Source
 from ..spec import RUN_PREFIX
-from .convert import refuse_same
-from .destination import check_destination
+from .convert import destination
 from .fitting import fitted
 from .metagraph import read_metagraph
 from .options import Reading, divided, reader, writer
@@ -74,8 +73,7 @@ def dump(
     names for them; the result says which.  *options* are those of `open`; *like* is for reading
     *path* or writing *dst*, whichever can use it, or both.
     """
-    name = check_destination(dst)
-    refuse_same(path, dst, name)
+    name = destination(path, dst)
     reading, writing = divided(options, reader(path), writer(name))
     with opened(path, **reading) as source:
         choice = for_format(choose(source, meta), name)

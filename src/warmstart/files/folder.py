@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..binary.atomic import TEMPORARY
-from ..errors import CheckpointError, CheckpointNotFound, MissingDependency
-from ..formats import each_format, expanded, locate, open_as, translating_os_errors
+from ..errors import CheckpointError, CheckpointNotFound, MissingDependency, UnknownFormat
+from ..formats import each_format, expanded, files_of, locate, open_as, translating_os_errors
 from ..source import Source
 
 POINTER = "checkpoint"  # TensorFlow's file that says which checkpoint is the latest
@@ -134,6 +134,8 @@ def meant(folder: Path) -> tuple[Path | None, str]:
     """Return the checkpoint that *folder* stands for; if there is none, why."""
     try:
         return locate(folder)[1], ""
+    except UnknownFormat:  # it holds none, or does not say which
+        return None, ""
     except CheckpointError as error:
         return None, str(error)
 
@@ -162,27 +164,38 @@ def looked_at(folder: Path, path: Path, files: list[Path], options: dict[str, An
     """Return the checkpoint at *path*, None if it is none."""
     if path.name == POINTER and path.is_file():
         return None
-    sizes = list(statuses(files))
-    about = Entry(
-        path.name, str(path), None, step_in(path.name),
-        max((status.st_mtime for status in sizes), default=0.0),
-        sum(status.st_size for status in sizes),
-    )  # fmt: skip
+    about = Entry(path.name, str(path), None, step_in(path.name), **taken(files))
     try:
         located = located_at(path)
-        if located is None:
-            return None
-        format, found = located
-        name = str(found.relative_to(folder)) if found.is_relative_to(folder) else path.name
-        step = about.step if about.step is not None else step_in(found.name)
-        about = replace(about, name=name, path=str(found), format=format, step=step)
-        with open_as(format, found, **options) as source:
+    except CheckpointError as error:
+        several = path.is_dir() and isinstance(error, CheckpointNotFound)  # none of which is meant
+        return replace(about, sound=None if several else False, reason=str(error))
+    if located is None:
+        return None
+    format, found = located
+    if found.is_relative_to(folder) and found != path:  # one of those in the folder *path*
+        files = list(files_of(format, found)) if path.is_dir() else files
+        about = replace(about, name=str(found.relative_to(folder)), **taken(files))
+    step = about.step if about.step is not None else step_in(found.name)
+    return judged(replace(about, path=str(found), format=format, step=step), found, options)
+
+
+def taken(files: Iterable[Path]) -> dict[str, Any]:
+    """Return when the newest of *files* was changed, and what all take."""
+    sizes = list(statuses(files))
+    newest = max((status.st_mtime for status in sizes), default=0.0)
+    return {"modified": newest, "nbytes": sum(status.st_size for status in sizes)}
+
+
+def judged(about: Entry, found: Path, options: dict[str, Any]) -> Entry:
+    """Return *about* with whether the checkpoint at *found* is whole, as opening it tells."""
+    try:
+        with open_as(str(about.format), found, **options) as source:
             return replace(about, tensors=len(source.specs), **soundness(source))
     except MissingDependency as error:
         return replace(about, reason=str(error))
     except CheckpointError as error:
-        several = path.is_dir() and isinstance(error, CheckpointNotFound)  # none of which is meant
-        return replace(about, sound=None if several else False, reason=str(error))
+        return replace(about, sound=False, reason=str(error))
 
 
 def located_at(path: Path) -> tuple[str, Path] | None:

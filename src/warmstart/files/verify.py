@@ -12,7 +12,7 @@ from ..errors import (
     full_text,
     number_of,
 )
-from ..formats import format_named, locate, open_source
+from ..formats import format_named, locate, open_as
 from ..names import grouped
 from ..source import Source
 from ..spec import RUN_PREFIX
@@ -75,14 +75,16 @@ def verify(
 ) -> Verification:
     """Return whether the checkpoint at *path* is sound, having read all of it.
 
-    *options* are those of `open`.  What cannot be found, or is of no known format, raises as `open`
-    does.
+    *options* are those of `open`.  What cannot be found or read, or is of no known format, raises
+    as `open` does; of what is there, a missing shard is a fault.
     """
     format, found = locate(path)
     checked = getattr(format_named(format), "CHECKS", f"what {format!r} checks when it reads")
     try:
-        source = open_source(path, **options)
-    except CorruptCheckpoint as error:
+        source = open_as(format, found, **options)
+    except (CorruptCheckpoint, CheckpointNotFound) as error:
+        if isinstance(error.__cause__, OSError):
+            raise
         fault = Finding("", full_text(error))
         return Verification(str(found), format, checked, 0, 0, (fault,), ())
     with source:

@@ -10,14 +10,17 @@ name such a module:
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import (
+    CheckpointError,
     CheckpointNotFound,
+    CorruptCheckpoint,
     MissingDependency,
     UnknownFormat,
     UnsupportedCheckpoint,
@@ -113,6 +116,9 @@ SIGNS: dict[bytes, tuple[str, ...]] = {
 #: What a path without a known extension is saved as.
 DEFAULT = "tf-bundle"
 
+#: How many checkpoints of a folder an error names.
+MOST_NAMED = 5
+
 
 def format_named(name: str) -> Any:  # a module or object that satisfies Format
     """Return the format called *name*, importing it if this is its first use."""
@@ -179,7 +185,7 @@ def locate(path: str | Path) -> tuple[str, Path]:
             if found is not None:
                 return name, found
         if path.is_dir():
-            raise UnknownFormat(f"the folder {path} holds no checkpoint of a known format")
+            raise UnknownFormat(none_meant(path))
         if not path.exists():
             raise CheckpointNotFound(
                 f"nothing is at {path}, nor does a bundle have this prefix{beside(path)}"
@@ -188,9 +194,27 @@ def locate(path: str | Path) -> tuple[str, Path]:
     raise UnknownFormat(known or f"{path} is none of: {', '.join(format_names())}")
 
 
+def none_meant(folder: Path) -> str:
+    """Return why *folder* stands for no checkpoint: it holds none, or does not say which."""
+    found = [str(folder / name) for name in islice(checkpoints_in(folder), MOST_NAMED + 1)]
+    if not found:
+        return f"the folder {folder} holds no checkpoint of a known format"
+    named = ", ".join([*found[:MOST_NAMED], *(["..."] if len(found) > MOST_NAMED else [])])
+    return f"nothing in the folder {folder} says which checkpoint is meant; give its path: {named}"
+
+
+def checkpoints_in(folder: Path) -> Iterator[str]:
+    """Yield the names in *folder* that are checkpoints, or folders that stand for one."""
+    for name in sorted(os.listdir(folder)):
+        with suppress(CheckpointError):
+            if any(format_.locate(folder / name) for _, format_ in each_format()):
+                yield name
+
+
 def beside(path: Path) -> str:
     """Return the end of a message: what *path* may have been meant for."""
-    from .tf_bundle.paths import names_in, prefix_of
+    from .tf_bundle.paths import prefix_of
+    from .tf_bundle.pointer import names_in
 
     if not path.parent.is_dir():
         return f"; there is no folder {path.parent}"
@@ -251,8 +275,18 @@ def open_as(
             from .child import open_in_child
 
             return open_in_child(format_, path, verify=verify, options=taken)
-        source: Source = format_.open_source(path, verify=verify, **taken)
+        try:
+            source: Source = format_.open_source(path, verify=verify, **taken)
+        except CorruptCheckpoint as error:
+            raise never_fetched(name, path) or error from error.__cause__
         return source
+
+
+def never_fetched(name: str, path: Path) -> CorruptCheckpoint | None:
+    """Return the error on what stands where files of the checkpoint at *path* should, if any do."""
+    told = [foreign.instead_of_a_file(file) for file in files_of(name, path) if file.is_file()]
+    found = list(filter(None, told))
+    return CorruptCheckpoint("; ".join(found)) if found else None
 
 
 def taken_options(name: str, known: Collection[str], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,16 @@ GRAPH = (
     "The graph itself is shown by ls --graph"
 )
 
+#: How a pointer of Git LFS begins (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
+LFS = b"version https://git-lfs.github.com/spec/"
+
+#: What is found in place of a file that was not fetched: how it begins, and what it is.
+INSTEAD = {
+    LFS: "is the pointer that Git LFS leaves in place of a file: git lfs pull fetches the file",
+    b"<!doctype html": "is a web page and no checkpoint: see what address it was fetched from",
+    b"<html": "is a web page and no checkpoint: see what address it was fetched from",
+}
+
 #: Extensions of other libraries' files: nobody who types one wants a bundle of that name.
 NOT_WRITTEN = (".pkl", ".onnx")
 
@@ -15,7 +25,15 @@ def what_it_is(path: Path) -> str | None:
     """Return what to say of the file *path*, None when it is not known either."""
     if path.suffix == ".meta":
         return f"{path} {GRAPH.format(path.with_suffix(''))}"
-    return None
+    return instead_of_a_file(path)
+
+
+def instead_of_a_file(path: Path) -> str | None:
+    """Return what stands at *path* where a checkpoint was to be fetched, None if it may be one."""
+    with path.open("rb") as file:
+        begin = file.read(len(LFS)).lstrip().lower()
+    found = next((words for start, words in INSTEAD.items() if begin.startswith(start)), None)
+    return f"{path} {found}" if found else None if begin else f"{path} is empty"
 
 
 def is_of_another_library(path: Path) -> bool:

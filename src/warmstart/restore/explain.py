@@ -3,8 +3,9 @@
 Names are grouped, and what may have been meant is suggested; the report has every name singly.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..errors import RestoreMismatch, number_of
 from ..names import grouped, parent
@@ -124,8 +125,25 @@ def missing_text(plan: Plan) -> str:
         f"{', '.join(plan.labels)}; "
         f"{'it keeps its initial value' if len(names) == 1 else 'they keep their initial values'}:"
     )
-    hints = [f"  perhaps: rename {old} -> {new}" for old, new in renames(plan.near)]
+    found = renames(plan.near) or [(f"{scope}*", "*") for scope in scopes_over(names, plan)]
+    hints = [f"  perhaps: rename {old} -> {new}" for old, new in found]
     return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *shortened(hints)])
+
+
+def scopes_over(names: Collection[str], plan: Plan) -> list[str]:
+    """Return what stands before all of *names* among the tensors that no variable took.
+
+    A training checkpoint may have a model twice, `state_dict/fc.weight` and `ema/module.fc.weight`.
+    """
+    wanted = set(names)
+    unused = {name for _, name in plan.source_names(Verdict.UNUSED)}
+    count = Counter(
+        old[: cut.end()]
+        for old in unused
+        for cut in re.finditer(r"[/.]", old)
+        if old[cut.end() :] in wanted
+    )
+    return sorted(scope for scope, n in count.items() if n == len(wanted) > 1)
 
 
 def renames(near: Mapping[str, str]) -> list[tuple[str, str]]:
