@@ -8,7 +8,6 @@ model is not named after it: those layers were built before it was.  What is not
 number, and names that would not be unique are paths.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,20 +17,12 @@ from ...names import parent as scope_of
 from ...names import parts as parts_of
 from .kinds import PARTS, UNTRAINED, kind_in, variables_of
 from .layers import Layer, below, layers_in
+from .names import Naming, unique
 from .optimizers import OPTIMIZER, optimizer_names
 
 VARS = "vars"
 #: Attributes of a model that hold its layers; they are in no name.
 LISTS = ("layers", "_layer_checkpoint_dependencies")
-
-
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """Names and roles by path, in the order of the model; `aliases` are alias -> name."""
-
-    names: dict[str, str] = field(default_factory=dict)
-    roles: dict[str, str] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +156,6 @@ class Tree:
         parent, attribute = scope_of(path), last_part(path)
         kind = self._kind(parent) if parent else None
         return PARTS.get(kind or "", {}).get(attribute, (None, None))
-
-
-def unique(names: Mapping[str, str]) -> dict[str, str]:
-    """Return *names* by path, those that several paths have replaced by the paths themselves."""
-    counts = Counter(names.values())
-    taken = set(names)
-    return {
-        path: path if counts[name] > 1 or (name != path and name in taken) else name
-        for path, name in names.items()
-    }
 
 
 def aliases_of(names: Mapping[str, str], root: str) -> dict[str, str]:

@@ -11,16 +11,12 @@ from ...names import parent as scope_of
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Found, Hdf5Source
 from ..notes import Notes, checked
-from .naming import Model, Naming, named, unique
+from .names import Naming, unique
+from .naming import Model, named
 from .notes import noted, parsed, text_of
 
 #: Keys of the metadata under which a model's description is kept, also in other formats.
 CONFIG, METADATA, GROUPS = "keras.config", "keras.metadata", "keras.groups"
-
-
-def is_saved_by_path(file: Hdf5File) -> bool:
-    """Return whether the layout is that of Keras 3: groups with `vars` in them."""
-    return any(last_part(group) == "vars" for group in file.groups)
 
 
 def opened(

@@ -3,15 +3,20 @@
 from pathlib import Path
 
 from ...errors import noting
+from ...names import last
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Hdf5Source
-from ..keras.reading import is_saved_by_path, opened
 
 
 def begins(path: Path, start: bytes) -> bool:
     """Return whether the file at *path* begins with *start*."""
     with path.open("rb") as file:
         return file.read(len(start)) == start
+
+
+def is_saved_by_path(file: Hdf5File) -> bool:
+    """Return whether the layout is that of Keras 3: groups with `vars` in them."""
+    return any(last(group) == "vars" for group in file.groups)
 
 
 def open_layout(
@@ -33,6 +38,8 @@ def open_layout(
             return open_archive(path, mmap=mmap, like=like)
         file = Hdf5File.at(path, mmap=mmap)
         if is_saved_by_path(file):
+            from ..keras.reading import opened
+
             return opened(str(path), [file], None, like)
         from .reading import open_legacy
 

@@ -14,9 +14,8 @@ from ...names import parts as parts_of
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Found, Hdf5Source
 from ..keras.kinds import UNTRAINED
-from ..keras.naming import Naming, unique
+from ..keras.names import Naming, unique
 from ..keras.notes import NAMES, NOTE, noted, text_of
-from ..keras.reading import borrowed
 from ..notes import Notes, checked
 
 WEIGHTS, OPTIMIZER, TOP = "model_weights", "optimizer_weights", "top_level_model_weights"
@@ -54,6 +53,8 @@ def open_legacy(path: Path, file: Hdf5File, like: str | Path | None = None) -> H
     note = noted(file)
     naming = by_note(file, weights, note[1]) if note else by_lists(file, weights)
     if like is not None:
+        from ..keras.reading import borrowed
+
         shapes = {p: file.datasets[p].shape for p in naming.names}
         naming = borrowed(naming, shapes, like)
     datasets = {name: (file, p) for p, name in naming.names.items()}
