@@ -10,6 +10,7 @@ from warmstart.errors import CannotHold, CheckpointError, RuleError, SaveError
 from warmstart.files.convert import convert
 from warmstart.files.diff import diff
 from warmstart.files.variables import load_vars, save_vars
+from warmstart.source import DictSource
 
 
 @pytest.mark.parametrize("name", ["copy", "copy.npz", "copy.safetensors"])
@@ -35,6 +36,15 @@ def test_rules_rename_and_drop(trained: Path, tmp_path: Path) -> None:
 def test_a_tensor_outlives_its_own_name(trained: Path, tmp_path: Path) -> None:
     convert(trained, tmp_path / "copy.npz", rules="keep out/*")
     assert [*load_vars(tmp_path / "copy.npz")] == ["out/kernel"]
+
+
+def test_what_is_dropped_by_one_of_its_names_is_there_by_another_and_said(tmp_path: Path) -> None:
+    source = DictSource({"w": np.ones(2), "v": np.ones(2)}, aliases={"model/w": "w"})
+    done = convert(source, tmp_path / "copy.npz", rules="drop w")
+    assert done.under_others == ("w",)
+    assert str(done).endswith("(npz): 2 tensors, 1 by another of their names")
+    both = convert(source, tmp_path / "copy.npz", rules=["drop w", "drop model/w"])
+    assert (both.left_out, both.under_others) == (("w",), ())
 
 
 def test_roles(trained: Path, tmp_path: Path) -> None:

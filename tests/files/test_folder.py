@@ -195,3 +195,8 @@ def test_a_folder_that_does_not_say_which_is_meant_has_no_latest_and_no_warning(
     save_vars(ARRAYS, tmp_path / "b.npz")
     found = survey(tmp_path)
     assert (found.stands_for, found.warning, len(found.checkpoints)) == (None, "", 2)
+
+
+def test_an_option_that_a_format_does_not_take_makes_nothing_torn(runs: Path) -> None:
+    entry = survey(runs, dequantize=True).checkpoints[-1]
+    assert entry.state.startswith("not checked: tf-bundle takes no option 'dequantize'")

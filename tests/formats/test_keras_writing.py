@@ -138,6 +138,7 @@ def test_what_does_not_fit_like_is_all_named(tmp_path: Path) -> None:
         keras.save_source(DictSource(arrays), tmp_path / "m.weights.h5", like=LIKE)
     text = str(caught.value)
     assert "'sequential/head/bias'    float32 (2,): the source has nothing of that name" in text
+    assert "Rename the source's tensors to these (--rename OLD=NEW), or give a file of" in text
     assert "'sequential/frozen/bias'  float32 (3,): the source has float64 (4, 4)" in text
     with pytest.raises(CannotHold, match=r"'more'  float64 .*: no place of it is known"):
         keras.save_source(

@@ -1,7 +1,7 @@
 """One checkpoint written as another: another format, other names, fewer tensors."""
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from os.path import realpath
 from pathlib import Path
 from typing import Any, Unpack
@@ -14,7 +14,7 @@ from ..spec import ROLES
 from .destination import check_destination, format_like, found_as
 from .fitting import fitted
 from .options import Reading, divided, reader, writer
-from .views import Input, Progress, counted, opened, read_ahead, ruled, selected
+from .views import Input, Progress, counted, opened, read_ahead, renamed, selected, tied_view
 
 #: Formats that can hold the graph of objects of a TensorFlow 2 checkpoint, for the way back.
 HOLD_STRINGS = ("tf-bundle", "npz")
@@ -29,6 +29,7 @@ class Conversion:
     tensors: int
     nbytes: int
     left_out: tuple[str, ...]  # names in the source
+    under_others: tuple[str, ...] = ()  # the same, of what is there under another of its names
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON holds it."""
@@ -36,7 +37,13 @@ class Conversion:
 
     def __str__(self) -> str:
         without = f", {len(self.left_out)} left out" if self.left_out else ""
-        return f"wrote {self.path} ({self.format}): {number_of(self.tensors, 'tensor')}{without}"
+        others = (
+            f", {len(self.under_others)} by another of their names" if self.under_others else ""
+        )
+        return (
+            f"wrote {self.path} ({self.format}): {number_of(self.tensors, 'tensor')}"
+            f"{without}{others}"
+        )
 
 
 def convert(
@@ -60,10 +67,12 @@ def convert(
     name = destination(src, dst, format)
     reading, writing = divided(options, reader(src), writer(name))
     with opened(src, **reading) as source:
-        view = ruled(without_object_graph(with_roles(source, roles), name), rules)
+        chosen = without_object_graph(with_roles(source, roles), name)
+        names = renamed(chosen, rules)
+        view = tied_view(chosen, names)
         with read_ahead(src, source, view):
             save_source(counted(fitted(view, source), progress), dst, format=name, **writing)
-        return summary(source, view, dst, name)
+        return replace(summary(source, view, dst, name), under_others=outliving(chosen, names))
 
 
 def destination(src: Input, dst: str | Path, format: str | None = None) -> str:
@@ -81,6 +90,16 @@ def summary(source: Source, view: View, dst: str | Path, format: str) -> Convers
     kept = set(view.origin.values())
     left_out = tuple(name for name in source.specs if name not in kept)
     return Conversion(str(dst), format, len(view.specs), nbytes, left_out)
+
+
+def outliving(source: Source, names: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the tensors of *source* that only another of their names led to, of the old *names*.
+
+    What a rule drops by one name alone is still there.
+    """
+    kept = set(names.values())
+    found = {source.aliases[old] for old in kept if old in source.aliases}
+    return tuple(sorted(found - kept))
 
 
 def refuse_same(src: str | Path, dst: str | Path, format: str) -> None:

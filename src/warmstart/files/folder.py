@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..binary.atomic import TEMPORARY
-from ..errors import CheckpointError, CheckpointNotFound, MissingDependency, UnknownFormat
+from ..errors import (
+    CheckpointError,
+    CheckpointNotFound,
+    MissingDependency,
+    UnknownFormat,
+    UnsupportedCheckpoint,
+)
 from ..formats import each_format, expanded, files_of, locate, open_as, translating_os_errors
 from ..source import Source
 
@@ -192,7 +198,7 @@ def judged(about: Entry, found: Path, options: dict[str, Any]) -> Entry:
     try:
         with open_as(str(about.format), found, **options) as source:
             return replace(about, tensors=len(source.specs), **soundness(source))
-    except MissingDependency as error:
+    except (MissingDependency, UnsupportedCheckpoint) as error:
         return replace(about, reason=str(error))
     except CheckpointError as error:
         return replace(about, sound=False, reason=str(error))

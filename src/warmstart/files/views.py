@@ -56,8 +56,12 @@ def label(tensors: Input) -> str:
 
 def ruled(source: Source, rules: Any = ()) -> View:
     """Return *source* under *rules*; tied tensors stay tied under their new names."""
-    renaming = apply(rules, source.specs, aliases=source.aliases, slots=slots_of(source))
-    return tied_view(source, renaming.origin)
+    return tied_view(source, renamed(source, rules))
+
+
+def renamed(source: Source, rules: Any = ()) -> Mapping[str, str]:
+    """Return the names that *rules* make of those of *source*, each with the one it was."""
+    return apply(rules, source.specs, aliases=source.aliases, slots=slots_of(source)).origin
 
 
 def slots_of(source: Source) -> set[str]:

@@ -121,6 +121,12 @@ def recorded(source: Source) -> Structure:
     return Structure(names, groups, texts)
 
 
+#: What to do where a file of another structure was given, or other names.
+SAME_NAMES = (
+    "Rename the source's tensors to these (--rename OLD=NEW), or give a file of the same model."
+)
+
+
 def structure_like(source: Source, like: Path) -> Structure:
     """Return the structure of the file *like*, each place with the tensor that has its name."""
     from ..keras_h5.opening import open_layout
@@ -128,7 +134,7 @@ def structure_like(source: Source, like: Path) -> Structure:
     with open_layout(like, verify=False) as other:
         refuse_other_layout(other, like)
         names, faults = placed(source, other)
-        refuse_unheld(f"the structure of {like.name}", faults, "Give a file of the same model.")
+        refuse_unheld(f"the structure of {like.name}", faults, SAME_NAMES)
         metadata = other.metadata
     groups = parsed(metadata.get(GROUPS, "{}"), f"the metadata {GROUPS}")
     texts = {member: metadata[key] for member, key in TEXTS.items() if key in metadata}
