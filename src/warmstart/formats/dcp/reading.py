@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...binary.garbage import collection_paused
 from ...binary.window import FileBytes, file_bytes
 from ...errors import CheckpointNotFound, CorruptCheckpoint, noting
 from ...source import Index, Source, no_such_tensor
@@ -36,7 +37,7 @@ class DcpSource(Source):
         self._metadata_path = path / METADATA if path.is_dir() else path
         self._verify = verify
         self._place = f"while reading {path}"
-        with noting(self._place):
+        with noting(self._place), collection_paused():
             self._contents = read_metadata(file_bytes(self._metadata_path, mmap=mmap)[:])
             self._files = opened(self._folder, self._contents.places(), mmap=mmap)
             self._notes = self._read_notes()

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...binary.atomic import write_whole
 from ...binary.folder import refuse_strangers, replacing_folder
+from ...binary.garbage import collection_paused
 from ...binary.pickle import Call, Global
 from ...binary.pickling import New, dumps
 from ...binary.stream import Stream
@@ -46,7 +47,9 @@ def write_folder(source: Source, path: Path) -> None:
     structure, notes = content_of(source)
     with replacing_folder(path) as folder:
         places = write_items(source, {**structure.values, **noted(notes)}, folder / FILE)
-        write_whole(folder / METADATA, metadata_of(source, structure, places))
+        with collection_paused():
+            metadata = metadata_of(source, structure, places)
+        write_whole(folder / METADATA, metadata)
 
 
 def content_of(source: Source) -> tuple[Structure, Notes]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ...binary.garbage import collection_paused
 from ...binary.window import FileBytes, file_bytes
 from ...errors import CorruptCheckpoint, noting
 from .contents import Contents
@@ -26,7 +27,7 @@ CODE = "code/"
 def open_file(path: Path, *, verify: bool, mmap: bool = True) -> TorchSource:
     """Open the file at *path*."""
     place = f"while reading {path}"
-    with noting(place):
+    with noting(place), collection_paused():
         contents = contents_of(file_bytes(path, mmap=mmap), verify=verify)
         return TorchSource(contents, place, path.stem)
 

@@ -13,7 +13,7 @@ from ...source import Index, Source, no_such_tensor
 from ...spec import RUN_PREFIX, TensorSpec
 from .. import pickled_arrays
 from ..boxes import bounded, box_shape
-from ..leaf_text import shown
+from ..leaf_text import all_shown
 from ..notes import Notes, checked, decode
 from ..pickled import Folder
 from ..trees import flat
@@ -40,7 +40,8 @@ class TorchSource(Source):
         self._place = place
         self._tree = folded(contents)
         leaves = flat(self._tree, limit=max(contents.pickled, 1000)) | constants_of(contents)
-        self._sort_out({name or stem: leaf for name, leaf in leaves.items()})
+        bare = not self._tree or not isinstance(self._tree, dict | list | tuple)
+        self._sort_out({name or (stem if bare else ""): leaf for name, leaf in leaves.items()})
         self._note = self._read_note(contents.note)
         self._specs = {name: self._spec(name, leaf) for name, leaf in self._tensors.items()}
         self._greedy = greedy(self._tensors.values())
@@ -103,16 +104,19 @@ class TorchSource(Source):
     @cached_property
     def metadata(self) -> Mapping[str, str]:
         """What is beside the tensors, and the structure; made when it is first asked for."""
-        found = {name: shown(leaf) for name, leaf in self._others.items()}
-        for name, leaf in self._tensors.items():
-            if isinstance(leaf, Tensor):
-                more = leaf.attributes.items()
-                found |= {joined(name, str(key)): shown(value) for key, value in more}
-        if not is_plain(self._tree):
+        found, whole = all_shown(self._beside(), self._contents.pickled)
+        if whole and not is_plain(self._tree):
             from .tree import skeleton_of
 
             found[TREE] = skeleton_of(self._tree)
         return found | dict(self._note.metadata)
+
+    def _beside(self) -> Iterator[tuple[str, Any]]:
+        """Yield every leaf that is no tensor, and the attributes of those that are."""
+        yield from self._others.items()
+        for name, leaf in self._tensors.items():
+            if isinstance(leaf, Tensor):
+                yield from ((joined(name, str(k)), value) for k, value in leaf.attributes.items())
 
     def unclaimed(self) -> Iterator[str]:
         return self._contents.unclaimed()

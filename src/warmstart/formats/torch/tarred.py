@@ -53,7 +53,7 @@ def members_of(file: FileBytes) -> dict[str, tuple[int, int]]:
         if not is_tar(header):
             raise CorruptCheckpoint(f"the tar archive has no header at byte {at}")
         name = header[:100].rstrip(b"\0").decode("utf-8", "replace")
-        size = int(header[124:136].strip(b" \0") or b"0", 8) if header[124] < 128 else len(file)
+        size = size_in(header)
         begin = at + BLOCK
         if begin + size > len(file):
             raise CorruptCheckpoint(f"{name!r} in the tar archive claims {size} bytes")
@@ -64,6 +64,14 @@ def members_of(file: FileBytes) -> dict[str, tuple[int, int]]:
     if missing:
         raise CorruptCheckpoint(f"the tar archive lacks {', '.join(missing)}")
     return found
+
+
+def size_in(header: bytes) -> int:
+    """Return the bytes of the member under *header*; a negative number would lead back to it."""
+    digits = header[124:136].strip(b" \0") or b"0"
+    if digits.strip(b"01234567"):
+        raise CorruptCheckpoint(f"a member of the tar archive has {digits!r} bytes, not a number")
+    return int(digits, 8)
 
 
 def read_tar(file: FileBytes) -> Contents:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ...binary.atomic import replacing
+from ...binary.garbage import collection_paused
 from ...binary.pickle.keys import MAX_TEXT
 from ...binary.pickle.nodes import Attributed, Call, Global
 from ...binary.pickling import ORDERED, Persistent, dumps
@@ -44,9 +45,10 @@ PARAMETER = Global("torch._utils", "_rebuild_parameter")
 def write_file(source: Source, path: Path) -> None:
     """Write *source* to *path*: a dict of tensors, or nested as the file it came from was."""
     refuse_unheld("PyTorch", faults_of(source), ADVICE)
-    tree, notes = content_of(source)
-    filling = Filling(source)
-    pickle = dumps(filling.filled(tree))
+    with collection_paused():
+        tree, notes = content_of(source)
+        filling = Filling(source)
+        pickle = dumps(filling.filled(tree))
     with replacing(path) as file:
         stream = Stream(file, expected=len(pickle) + sum(s.nbytes for s in source.specs.values()))
         archive = TorchArchive(stream, pickle)
