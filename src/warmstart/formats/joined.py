@@ -28,7 +28,8 @@ def files_of(index: Path) -> set[str]:
     """Return the files that *index* names; none if it is broken."""
     try:
         with index.open("rb") as file:
-            value = json.loads(file.read(MAX_INDEX))
+            # of a size that is there: `read` takes as much memory as it is asked to read
+            value = json.loads(file.read(min(index.stat().st_size, MAX_INDEX)))
     except (OSError, ValueError, RecursionError):
         return set()
     weight_map = value.get("weight_map") if isinstance(value, Mapping) else None
