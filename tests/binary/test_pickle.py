@@ -375,3 +375,19 @@ MESSAGES = {
 def test_what_is_said_of_a_broken_pickle(message: str) -> None:
     with pytest.raises((CorruptCheckpoint, UnsupportedCheckpoint), match=message):
         loads(MESSAGES[message])
+
+
+NEWOBJ = b"\x80\x02ccopyreg\n__newobj__\nq\x00"
+
+
+def test_a_call_that_only_calls_another_like_it() -> None:
+    # Each level would copy the arguments, and recurse: RecursionError.
+    with pytest.raises(CorruptCheckpoint, match="__newobj__ is to be called by another like it"):
+        loads(NEWOBJ + b"(" + b"h\x00" * 5000 + b"tR.")
+
+
+def test_long_arguments_given_again_and_again() -> None:
+    # 60,000 calls of 300,000 arguments each: hours out of 600 kB.
+    calls = b"cbuiltins\nslice\nq\x00(" + b"N" * 300_000 + b"tq\x010(" + b"h\x00h\x01R" * 60_000
+    with pytest.raises(CorruptCheckpoint, match="makes the same large one again and again"):
+        loads(b"\x80\x02" + calls + b"t.")

@@ -132,3 +132,13 @@ def test_a_name_in_objects_that_is_an_array_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", allow_pickle=True, **members)
     with pytest.raises(CorruptCheckpoint, match="arrays that are there twice: 'x/w'"):
         ws.open(tmp_path / "m.npz")
+
+
+def test_one_long_text_as_many_values(tmp_path: Path) -> None:
+    # 100 kB shown 50,000 times are 5 GB.
+    np.save(tmp_path / "m.npy", np.array(None), allow_pickle=True)
+    head = (tmp_path / "m.npy").read_bytes().partition(b"\n")[0] + b"\n"
+    text = b"\x80\x02X" + (100_000).to_bytes(4, "little") + b"a" * 100_000
+    (tmp_path / "m.npy").write_bytes(head + text + b"q\x000(" + b"h\x00" * 50_000 + b"l.")
+    with ws.open(tmp_path / "m.npy") as source:
+        assert sum(map(len, source.metadata.values())) < 10_000_000

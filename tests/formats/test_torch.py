@@ -17,7 +17,7 @@ import pytest
 from warmstart import CheckpointError, CorruptCheckpoint, UnsupportedCheckpoint
 from warmstart.formats import torch as format_
 from warmstart.formats.torch import stream
-from warmstart.source import Source
+from warmstart.source import DictSource, Source
 from warmstart.testing import ReadingContract
 
 GOLDEN = Path(__file__).parents[1] / "golden/torch"
@@ -478,3 +478,36 @@ def test_a_tensor_without_values(tmp_path: Path) -> None:
         assert source.stored == {"w": "meta float32 (2,)"}
         with pytest.raises(UnsupportedCheckpoint, match="has no values: it was saved from the dev"):
             source.read("w")
+
+
+@pytest.mark.parametrize("size", [b"-1000", b"9999xyz", b"\xff" * 12])
+def test_a_size_in_a_tar_archive_that_is_none(size: bytes, tmp_path: Path) -> None:
+    # A negative one leads back to its own header, for ever.
+    raw = bytearray(tar_of())
+    raw[124:136] = size.ljust(12, b"\0")
+    raw[148:156] = b"%06o\0 " % (sum(raw[:148]) + 8 * 0x20 + sum(raw[156:512]))
+    (tmp_path / "m.pt").write_bytes(raw)
+    with pytest.raises(CorruptCheckpoint, match=r"has .* bytes, not a number"):
+        opened(tmp_path / "m.pt")
+
+
+def test_calls_of_what_calls_make(tmp_path: Path) -> None:
+    # Each would be named after the one before it: RecursionError.
+    raw = b"\x80\x02cx\ny\n" + b")R" * 5000 + b"."
+    source = opened(write_zip(tmp_path / "m.pt", None, {}, raw=raw))
+    assert source.metadata["m"] == '{"__class__": "what Call makes"}'
+
+
+def test_one_long_text_as_many_values(tmp_path: Path) -> None:
+    # 100 kB shown 50,000 times are 5 GB.
+    text = b"X" + struct.pack("<I", 100_000) + b"a" * 100_000
+    raw = b"\x80\x02" + text + b"q\x000(" + b"h\x00" * 50_000 + b"l."
+    source = opened(write_zip(tmp_path / "m.pt", None, {}, raw=raw))
+    assert sum(map(len, source.metadata.values())) < 10_000_000
+    assert source.metadata["0"] == '"' + "a" * 100_000 + '"'
+    assert (source.metadata["49999"], "torch.tree" in source.metadata) == ('"..."', False)
+
+
+def test_a_tensor_without_a_name_beside_others(tmp_path: Path) -> None:
+    format_.save_source(DictSource({"": np.ones(2), "a": np.zeros(1)}), tmp_path / "m.pt")
+    assert [*opened(tmp_path / "m.pt").specs] == ["", "a"]

@@ -15,6 +15,9 @@ MAX_DEPTH = 20
 MAX_TEXT = 10_000  # characters of one string in a container, or bytes shown
 LEFT_OUT = "..."
 
+#: Characters that all leaves of a pickle are shown in, for each of its bytes and once.
+SHOWN, SHOWN_ONCE = 20, 1 << 20
+
 
 def shown(leaf: Any) -> str:
     """Return *leaf* as text.
@@ -25,6 +28,27 @@ def shown(leaf: Any) -> str:
     if isinstance(leaf, str):
         return json.dumps(leaf.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
     return json.dumps(Plain().of(leaf, MAX_DEPTH), ensure_ascii=False)
+
+
+def all_shown(leaves: Iterable[tuple[str, Any]], nbytes: int) -> tuple[dict[str, str], bool]:
+    """Return leaves of a pickle of *nbytes* as text by name, and whether nothing was left out.
+
+    A value that is there once may be a leaf a hundred thousand times.
+    """
+    room = SHOWN_ONCE + SHOWN * nbytes
+    found = {}
+    for name, leaf in leaves:
+        room -= size_of(leaf)
+        found[name] = shown(leaf) if room >= 0 else json.dumps(LEFT_OUT)
+        room -= len(found[name])
+    return found, room >= 0
+
+
+def size_of(leaf: Any) -> int:
+    """Return about how many characters *leaf* takes, whole."""
+    if isinstance(leaf, set | frozenset):
+        return sum(map(size_of, leaf))
+    return len(leaf) if isinstance(leaf, str | bytes | bytearray | memoryview) else 1
 
 
 class Plain:

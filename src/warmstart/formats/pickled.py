@@ -96,10 +96,11 @@ def kind_of(value: Any) -> str:
 
 
 def name_of(function: Any) -> str:
-    """Return what is called, in a word."""
+    """Return what is called, in a word; calls of what calls make may be very many."""
     if isinstance(function, Global):
         return str(function)
-    return f"what {kind_of(function)} makes"
+    maker = function.function if isinstance(function, Call) else None
+    return f"what {maker if isinstance(maker, Global) else type(function).__name__} makes"
 
 
 def fold_dict(folder: Folder, value: dict[Any, Any]) -> dict[Any, Any]:

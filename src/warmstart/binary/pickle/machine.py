@@ -151,9 +151,12 @@ class Machine:
         builder = self._known.get(id(function))
         if builder is None:
             return Call(function, args, kwargs)
-        if builder in FORWARDS:
-            return self.called(*builder(*args))
         self._charge(args)
+        if builder in FORWARDS:
+            function, args, *more = builder(*args)
+            if self._known.get(id(function)) in FORWARDS:
+                raise CorruptCheckpoint(f"{brief(function)} is to be called by another like it")
+            return self.called(function, args, *more)
         try:
             return builder(*args, **kwargs) if kwargs else builder(*args)
         except Unfit:
@@ -161,6 +164,7 @@ class Machine:
 
     def _charge(self, args: tuple[Any, ...]) -> None:
         """Refuse a pickle whose calls copy the same large values again and again."""
+        self._copied += len(args)
         for arg in args:
             if type(arg) in SIZED:
                 self._copied += len(arg)

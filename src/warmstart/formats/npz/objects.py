@@ -7,14 +7,14 @@ Source: NumPy 2.4, numpy/lib/format.py, `write_array`: a pickle of the whole arr
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...binary.pickle import RawArray, loads
 from ...errors import UnsupportedCheckpoint, noting
 from ...names import joined
 from ...source import Source, no_such_tensor
 from ...spec import TensorSpec
-from ..leaf_text import shown
+from ..leaf_text import all_shown
 from ..pickled import Folder
 from ..pickled_arrays import is_array, spec_of_array, values_of_array
 from ..trees import flat
@@ -38,15 +38,13 @@ class Objects:
     def add(self, pickle: memoryview, prefix: str, name: str) -> None:
         """Add what *pickle* holds under *prefix*; what has no name of its own is called *name*."""
         folded = Folder().folded(loads(pickle, views=True))
-        for place, leaf in flat(folded, limit=max(len(pickle), 1000)).items():
-            self._add_leaf(joined(prefix, place) if place else name, leaf)
-
-    def _add_leaf(self, name: str, leaf: Any) -> None:
-        if is_array(leaf):
-            self._arrays[name] = leaf
-            self.specs[name] = spec_of_array(name, leaf)
-        else:
-            self.metadata[name] = shown(leaf)
+        leaves = flat(folded, limit=max(len(pickle), 1000))
+        named = {joined(prefix, place) if place else name: leaf for place, leaf in leaves.items()}
+        arrays = {full: leaf for full, leaf in named.items() if is_array(leaf)}
+        self._arrays |= arrays
+        self.specs |= {full: spec_of_array(full, leaf) for full, leaf in arrays.items()}
+        others = ((full, leaf) for full, leaf in named.items() if full not in arrays)
+        self.metadata |= all_shown(others, len(pickle))[0]
 
     def read(self, name: str) -> "np.ndarray":
         """Return the array called *name*."""
