@@ -34,7 +34,7 @@ peak, done = [anonymous()], threading.Event()
 def watch():
     while not done.wait(0.002):
         peak.append(max(peak.pop(), anonymous()))
-watcher = threading.Thread(target=watch)
+watcher = threading.Thread(target=watch, daemon=True)  # a conversion may fail
 watcher.start()
 began = time.perf_counter()
 ws.convert(sys.argv[1], sys.argv[2])

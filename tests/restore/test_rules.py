@@ -127,7 +127,8 @@ def test_every_idle_rule_is_named_with_what_is_near():
         "these rules match nothing:",
         "  drop fc/kernal    near it: fc/kernel",
         "  the mapping's 'conv/W'    near it: conv/w",
-        r"  rename enc(.*) -> \1",
+        r"  rename enc(.*) -> \1    matches only names that the rules before it have changed or "
+        "dropped",
     ]
 
 

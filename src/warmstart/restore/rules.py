@@ -213,10 +213,18 @@ def idle_parts(rule: Rule, flow: Iterable[Flow]) -> list[str]:
     """Return a line for each part of *rule* that matches no name; the first ones with a hint."""
     bare = list(dict.fromkeys(without_output(item.new) for item in flow if item.kept))
     parts = rule.idle(bare)
+    before = rule.idle([without_output(item.old) for item in flow]) if parts else []
     return [
-        f"  {text}{near_text(pattern, bare) if rank < MAX_HINTS else ''}"
+        f"  {text}{hint(pattern, bare, used=(text, pattern) not in before, rank=rank)}"
         for rank, (text, pattern) in enumerate(parts)
     ]
+
+
+def hint(pattern: str, names: Collection[str], *, used: bool, rank: int) -> str:
+    """Return the end of a message on the idle *pattern*: it is *used* up, or near what it is."""
+    if used:
+        return "    matches only names that the rules before it have changed or dropped"
+    return near_text(pattern, names) if rank < MAX_HINTS else ""
 
 
 def near_text(wanted: str, names: Collection[str]) -> str:
