@@ -89,6 +89,12 @@ def test_strings_without_end_are_refused_though_they_have_no_size() -> None:
         checked_nbytes("string", (2**63,))
 
 
+def test_a_size_that_python_does_not_write_out() -> None:
+    # Python raises ValueError for a number of more than 4,300 digits.
+    with pytest.raises(CorruptCheckpoint, match=r"would take 2\*\*256 or more bytes"):
+        checked_nbytes("float32", (10**4000, 10**4000))
+
+
 def test_an_empty_shape_that_numpy_cannot_hold_is_refused() -> None:
     # NumPy would raise ValueError when the empty array is made.
     with pytest.raises(CorruptCheckpoint, match=r"take \d+ bytes but for the dimension of 0"):
