@@ -8,6 +8,7 @@ from ...binary.zip import Member, inflated, read_members
 from ...errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Hdf5Source
+from .names import Lender
 from .notes import text_of
 from .reading import CONFIG, METADATA, opened
 
@@ -17,7 +18,7 @@ TEXTS = {"config.json": CONFIG, "metadata.json": METADATA}
 MAX_TEXT = 1 << 28
 
 
-def open_archive(path: Path, *, mmap: bool = True, like: str | Path | None = None) -> Hdf5Source:
+def open_archive(path: Path, *, mmap: bool = True, like: Lender | None = None) -> Hdf5Source:
     """Open the archive at *path*."""
     file = file_bytes(path, mmap=mmap)
     whole = file if isinstance(file, memoryview) else file[:]
@@ -36,7 +37,7 @@ def open_archive(path: Path, *, mmap: bool = True, like: str | Path | None = Non
     return opened(str(path), [Hdf5File.within(weights, WEIGHTS)], texts, like)
 
 
-def open_folder(path: Path, *, mmap: bool = True, like: str | Path | None = None) -> Hdf5Source:
+def open_folder(path: Path, *, mmap: bool = True, like: Lender | None = None) -> Hdf5Source:
     """Open the folder that `save(..., zipped=False)` makes instead of an archive."""
     texts = {key: text_of(read_text(path / name)) for name, key in TEXTS.items()}
     return opened(str(path), [Hdf5File.at(path / WEIGHTS, mmap=mmap)], texts, like)

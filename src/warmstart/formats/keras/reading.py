@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
+from ...errors import CorruptCheckpoint
 from ...names import last as last_part
 from ...names import parent as scope_of
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Found, Hdf5Source
 from ..notes import Notes, checked
-from .names import Naming, unique
+from .names import Lender, Naming, borrowed, unique
 from .naming import Model, named
 from .notes import noted, parsed, text_of
 
@@ -23,7 +22,7 @@ def opened(
     place: str,
     files: Sequence[Hdf5File],
     members: Mapping[str, str] | None = None,
-    like: str | Path | None = None,
+    like: Lender | None = None,
 ) -> Hdf5Source:
     """Return the source of *files*; *members* are what an archive holds beside them, as text."""
     where = {path: file for file in files for path in file.datasets}
@@ -99,26 +98,3 @@ def configuration(metadata: Mapping[str, str]) -> dict[str, Any] | None:
             found: dict[str, Any] = config
             return found
     raise CorruptCheckpoint("config.json describes no model")
-
-
-def borrowed(naming: Naming, shapes: Mapping[str, tuple[int, ...]], like: str | Path) -> Naming:
-    """Return *naming* with the names that another file has at the same paths, of the same shape."""
-    from ..keras_h5.opening import open_layout
-
-    with open_layout(Path(like), verify=False) as other:
-        theirs = {path: other.specs[name] for name, path in other.paths.items()}
-    shared = [path for path in naming.names if path in theirs]
-    if not shared:
-        raise UnsupportedCheckpoint(
-            f"{like} has no variable at any path of this file, so there is no name to borrow; "
-            f"here: {', '.join(list(naming.names)[:3])}; there: {', '.join(list(theirs)[:3])}"
-        )
-    unlike = [path for path in shared if theirs[path].shape != shapes[path]]
-    if unlike:
-        lines = [f"  {p!r} {shapes[p]} here, {theirs[p].shape} there" for p in unlike]
-        raise UnsupportedCheckpoint("\n".join([f"{like} has other shapes:", *lines]))
-    names = unique({p: theirs[p].name if p in theirs else n for p, n in naming.names.items()})
-    roles = naming.roles | {p: role for p in shared if (role := theirs[p].role)}
-    taken = set(names.values())
-    aliases = {path: name for path, name in names.items() if path not in taken}
-    return Naming(names, roles, aliases)

@@ -17,11 +17,12 @@ from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Hdf5Source
 from ..sharded import stays_inside
 from .archive import read_text
+from .names import Lender
 from .notes import parsed
 from .reading import opened
 
 
-def open_sharded(index: Path, *, mmap: bool = True, like: str | Path | None = None) -> Hdf5Source:
+def open_sharded(index: Path, *, mmap: bool = True, like: Lender | None = None) -> Hdf5Source:
     """Open the shards that *index* names."""
     weight_map = read_index(index)
     names = sorted({name for several in weight_map.values() for name in several})

@@ -14,7 +14,7 @@ from ...names import parts as parts_of
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Found, Hdf5Source
 from ..keras.kinds import UNTRAINED
-from ..keras.names import Naming, unique
+from ..keras.names import Lender, Naming, borrowed, unique
 from ..keras.notes import NAMES, NOTE, noted, text_of
 from ..notes import Notes, checked
 
@@ -40,7 +40,7 @@ class Weight:
         return "/".join(part for part in parts if part not in ("", "."))
 
 
-def open_legacy(path: Path, file: Hdf5File, like: str | Path | None = None) -> Hdf5Source:
+def open_legacy(path: Path, file: Hdf5File, like: Lender | None = None) -> Hdf5Source:
     """Return the source of *file*."""
     lists = listed(file)
     weights = [each for several in lists.values() for each in several]
@@ -53,8 +53,6 @@ def open_legacy(path: Path, file: Hdf5File, like: str | Path | None = None) -> H
     note = noted(file)
     naming = by_note(file, weights, note[1]) if note else by_lists(file, weights)
     if like is not None:
-        from ..keras.reading import borrowed
-
         shapes = {p: file.datasets[p].shape for p in naming.names}
         naming = borrowed(naming, shapes, like)
     datasets = {name: (file, p) for p, name in naming.names.items()}
