@@ -141,6 +141,6 @@ def checked_nbytes(dtype: str, shape: Iterable[int]) -> int:
     nbytes = math.prod(sides) * max(ITEMSIZES[dtype], 1)
     if nbytes > MAX_NBYTES:
         beside = " but for the dimension of 0" if 0 in shape else ""
-        size = nbytes if nbytes < 2**256 else "2**256 or more"  # Python writes out no number so long
+        size = nbytes if nbytes < 2**256 else "2**256 or more"  # Python refuses to write it out
         raise CorruptCheckpoint(f"{dtype} {shape_text(shape)} would take {size} bytes{beside}")
     return math.prod(shape) * ITEMSIZES[dtype]

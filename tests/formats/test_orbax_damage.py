@@ -6,6 +6,7 @@ than that its errors are ours; `untrusted=True` reads it in a child process.
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from warmstart.errors import (
 from warmstart.formats import orbax as ours
 from warmstart.formats.orbax.tree import tree_of
 from warmstart.formats.orbax.zarr import parse_layout
+from warmstart.source import DictSource
 
 ZARRAY = {
     "zarr_format": 2, "shape": [2, 3], "chunks": [2, 2], "dtype": "<f4", "order": "C",
@@ -300,3 +302,11 @@ def test_untrusted_files_are_read_in_a_child(tmp_path: Path) -> None:
     files(item(tmp_path))
     with formats.open_source(tmp_path, untrusted=True) as source:
         assert source.read("w").tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_what_a_stopped_save_left_is_no_item(tmp_path: Path) -> None:
+    # Beside one checkpoint, each that was left would be read as another item of it.
+    formats.save_source(DictSource({"w": np.ones(2)}), tmp_path / "m.orbax")
+    shutil.copytree(tmp_path / "m.orbax", tmp_path / ".m.orbax.1-ab.warmstart-tmp")
+    with formats.open_source(tmp_path) as source:
+        assert not [name for name in source.specs if "warmstart-tmp" in name]

@@ -5,6 +5,8 @@ import os
 import re
 from pathlib import Path
 
+from ...binary.atomic import TEMPORARY as UNFINISHED
+from ...binary.folder import ASIDE
 from ...errors import CheckpointNotFound
 from ..msgpack.sniffing import begins_like_a_map
 
@@ -87,6 +89,7 @@ def json_items(path: Path) -> dict[str, Path]:
 
 
 def folders_in(path: Path) -> list[str]:
-    """Return the names of the folders in *path*, sorted."""
+    """Return the names of the folders in *path*, sorted; not what a stopped save left there."""
     with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        found = sorted(entry.name for entry in entries if entry.is_dir())
+    return [name for name in found if not name.endswith((UNFINISHED, ASIDE))]
