@@ -8,7 +8,7 @@ A source refuses to know what a tensor is for a model: it only says what it hold
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -58,6 +58,14 @@ class Source(ABC):
     def aliases(self) -> Mapping[str, str]:
         """Other names of tied tensors: alias -> the name in `specs`.  `read` takes either."""
         return {}
+
+    @property
+    def derived(self) -> Collection[str]:
+        """Those of `aliases` that are no tied tensor's but say where a tensor lies or whose it is.
+
+        They share its fate: a rule that drops one of its names drops them all.
+        """
+        return ()
 
     @property
     def stored(self) -> Mapping[str, str]:
@@ -254,6 +262,11 @@ class View(Source):
     def stored(self) -> Mapping[str, str]:
         found = self._source.stored
         return {new: found[old] for new, old in self._origin.items() if old in found}
+
+    @property
+    def derived(self) -> Collection[str]:
+        known, others = set(self._source.derived), self._source.aliases
+        return {a for a in known & self._aliases.keys() if self._aliases[a] == others[a]}
 
     def read(self, name: str) -> "np.ndarray":
         return self._source.read(self._old(name))

@@ -137,3 +137,27 @@ def test_a_tensor_called_as_the_graph_of_objects_is_kept(value: np.ndarray, tmp_
 def test_a_destination_that_cannot_be(name: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         convert({"a": np.ones(2)}, name)
+
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "prefix"),
+    [
+        ("torch/checkpoint.pt", "drop optimizer/*", "optimizer/"),
+        ("keras/sequential.keras", "drop layers/dense/*", "layers/dense/"),
+        ("tf_objects/keras3-1", "drop optimizer/_variables/*", "optimizer/_variables/"),
+    ],
+)
+def test_what_is_dropped_by_a_derived_name_is_gone(
+    name: str, rule: str, prefix: str, tmp_path: Path
+) -> None:
+    with open_checkpoint(GOLDEN / name) as source:
+        called = {n: n for n in source.specs} | dict(source.aliases)
+        gone = {tensor for any_name, tensor in called.items() if any_name.startswith(prefix)}
+        total = len(source.specs)
+    done = convert(GOLDEN / name, tmp_path / "copy.npz", rules=rule)
+    assert gone
+    assert set(done.left_out) >= gone
+    assert (done.tensors, done.under_others) == (total - len(done.left_out), ())

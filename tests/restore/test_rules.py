@@ -203,3 +203,26 @@ def test_a_rename_and_its_inverse_cancel_out(names, prefix):
 def test_a_list_of_patterns_is_refused_where_several_are_meant(make):
     with pytest.raises(TypeError, match=r"takes patterns one by one, .*, not \['a/\*', 'b/\*'\]"):
         make(["a/*", "b/*"])
+
+
+# --- names that only say where a tensor lies, or whose it is ------------------------------------
+
+PLACES = {"params/0": "fc/w/m", "layers/fc": "fc/w"}  # alias -> name
+FELLOWS = {*PLACES, *PLACES.values()}
+
+
+@pytest.mark.parametrize("rule", ["drop params/*", "drop fc/w/m", {"params/0": None}])
+def test_a_tensor_dropped_under_one_of_its_names_is_gone(rule):
+    done = rules_.apply(rule, ["fc/w", "fc/w/m"], aliases=PLACES, fellows=FELLOWS)
+    assert done.origin == {"fc/w": "fc/w", "layers/fc": "layers/fc"}
+    assert done.dropped == ("fc/w/m",)
+
+
+def test_a_tensor_kept_under_one_of_its_names_stays():
+    done = rules_.apply("keep layers/*", ["fc/w", "fc/w/m"], aliases=PLACES, fellows=FELLOWS)
+    assert done.origin == {"layers/fc": "layers/fc"}
+
+
+def test_tied_tensors_are_dropped_one_by_one():
+    done = rules_.apply("drop embedding", ["embedding"], aliases={"logits": "embedding"})
+    assert done.origin == {"logits": "logits"}

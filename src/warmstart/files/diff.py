@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 from ..restore.rule_kinds import Drop, Keep, Rule
-from ..restore.rules import parse, refuse_idle, trace
+from ..restore.rules import fellows_of, parse, refuse_idle, trace
 from ..restore.slots import OBJECT_GRAPH
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
@@ -134,13 +134,16 @@ def compared(a: Source, b: Source, rules: Any, *, run_state: bool) -> tuple[Sour
     """Return what of *a* and *b* is to be compared, that of *a* under its new names."""
     parsed = parse(rules)
     names_a = [*a.specs, *a.aliases]
-    renaming, idle = trace(parsed, names_a, ties=a.aliases, slots=slots_of(a))
+    renaming, idle = trace(
+        parsed, names_a, ties=a.aliases, slots=slots_of(a), fellows=fellows_of(a)
+    )
     names_b = [*b.specs, *b.aliases]
     leaving_out = list(for_both(parsed, names_b))
     refuse_idle(idle_for_both(idle, leaving_out, names_b))
-    kept_b = trace(leaving_out, names_b, ties=b.aliases, slots=slots_of(b))[0].origin
+    fellows = fellows_of(b)
+    kept_b, _ = trace(leaving_out, names_b, ties=b.aliases, slots=slots_of(b), fellows=fellows)
     view_a = tied_view(a, without_run_state(renaming.origin, run_state))
-    wanted_b = {new: old for new, old in kept_b.items() if new not in renaming.withheld}
+    wanted_b = {new: old for new, old in kept_b.origin.items() if new not in renaming.withheld}
     return view_a, tied_view(b, without_run_state(wanted_b, run_state))
 
 

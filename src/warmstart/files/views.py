@@ -1,6 +1,6 @@
 """A source as a command needs it: opened, under rules, counted while it is read."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..binary.ahead import reading_ahead
 from ..errors import noting
 from ..formats import files_of, locate, open_source
-from ..restore.rules import apply
+from ..restore.rules import apply, fellows_of
 from ..source import Index, Source, View, as_source, filtered
 from ..spec import TensorSpec
 
@@ -61,7 +61,13 @@ def ruled(source: Source, rules: Any = ()) -> View:
 
 def renamed(source: Source, rules: Any = ()) -> Mapping[str, str]:
     """Return the names that *rules* make of those of *source*, each with the one it was."""
-    return apply(rules, source.specs, aliases=source.aliases, slots=slots_of(source)).origin
+    return apply(
+        rules,
+        source.specs,
+        aliases=source.aliases,
+        slots=slots_of(source),
+        fellows=fellows_of(source),
+    ).origin
 
 
 def slots_of(source: Source) -> set[str]:
@@ -110,6 +116,10 @@ class Wrapper(Source):
     @property
     def aliases(self) -> Mapping[str, str]:
         return self._source.aliases
+
+    @property
+    def derived(self) -> Collection[str]:
+        return self._source.derived
 
     def check(self, names: Iterable[str]) -> None:
         self._source.check(names)

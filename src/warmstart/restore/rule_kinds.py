@@ -17,6 +17,9 @@ NewNames = str | Iterable[str] | None
 class Rule(ABC):
     """One step from a source's names to the names that are asked for."""
 
+    #: Whether a name is left out since it was named, and not since another was.
+    drops = False
+
     @abstractmethod
     def new_names(self, name: str) -> tuple[str, ...] | None:
         """Return what *name* becomes, `()` to drop it, None when this rule leaves it alone."""
@@ -61,6 +64,7 @@ class Rename(Rule):
 class Drop(Rule):
     """Leave out what any of the patterns matches."""
 
+    drops = True
     patterns: tuple[Pattern, ...]
 
     def new_names(self, name: str) -> tuple[str, ...] | None:
@@ -90,6 +94,7 @@ class Keep(Rule):
 class Table(Rule):
     """Give each of the listed names the names it stands beside."""
 
+    drops = True
     table: Mapping[str, tuple[str, ...]]
 
     def new_names(self, name: str) -> tuple[str, ...] | None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from ..errors import NameConflict, RuleError
 from ..names import Pattern, compiled, near, without_output
+from ..source import Source
 from ..spec import RUN_PREFIX
 from .rule_kinds import Drop, Function, Keep, Rename, Rule, Table, as_names
 
@@ -128,25 +129,34 @@ def apply(
     *,
     aliases: Mapping[str, str] | None = None,
     slots: Collection[str] = (),
+    fellows: Collection[str] = (),
 ) -> Renaming:
     """Return what *rules* make of *names*.
 
-    *aliases* are further names of tied tensors (alias -> one of *names*); *slots* are those names
-    that stand under their variable's and follow it.  Raise RuleError naming every idle rule, and
-    NameConflict naming every two tensors that end on one name.
+    *aliases* are further names of tied tensors (alias -> one of *names*), of which *fellows* are
+    dropped together; *slots* are those names that stand under their variable's and follow it.
+    Raise RuleError naming every idle rule, and NameConflict naming every two tensors that end on
+    one name.
     """
     aliases = aliases or {}
-    renaming, idle = trace(parse(rules), [*names, *aliases], ties=aliases, slots=slots)
+    every = [*names, *aliases]
+    renaming, idle = trace(parse(rules), every, ties=aliases, slots=slots, fellows=fellows)
     refuse_idle(idle)
     return renaming
 
 
 def trace(
-    rules: Iterable[Rule], names: Iterable[str], *, ties: Mapping[str, str], slots: Collection[str]
+    rules: Iterable[Rule],
+    names: Iterable[str],
+    *,
+    ties: Mapping[str, str],
+    slots: Collection[str],
+    fellows: Collection[str] = (),
 ) -> tuple[Renaming, list[str]]:
     """Return what *rules* make of *names*, and a line for each part of them that matches nothing.
 
-    *ties* maps a name to the one that stands for its tensor, where that is another.
+    *ties* maps a name to the one that stands for its tensor, where that is another.  Of a tensor's
+    names those among *fellows* (see `fellows_of`) are dropped as soon as one of them is.
     """
     names = list(names)
     flow = [Flow(name, name) for name in names if not name.startswith(RUN_PREFIX)]
@@ -154,6 +164,8 @@ def trace(
     for rule in rules:
         idle += idle_parts(rule, flow)
         flow = list(stepped(rule, flow, slots))
+        if fellows and rule.drops:
+            flow = list(together(flow, ties, fellows))
     kept = [item for item in flow if item.kept]
     survivors = {ties.get(item.old, item.old) for item in kept}
     ours = [name for name in names if name.startswith(RUN_PREFIX)]
@@ -164,6 +176,15 @@ def trace(
         withheld=frozenset(without_output(item.new) for item in flow if not item.kept),
     )
     return renaming, idle
+
+
+def fellows_of(source: Source) -> set[str]:
+    """Return the names that share their tensor's fate: the derived ones, and what they stand for.
+
+    Who drops the momentum of a file by its place means it under its parameter's name as well; tied
+    tensors, each a tensor in the model, are dropped one by one.
+    """
+    return set(source.derived).union(source.aliases[alias] for alias in source.derived)
 
 
 def refuse_idle(idle: Collection[str]) -> None:
@@ -192,6 +213,17 @@ def stepped(rule: Rule, flow: Iterable[Flow], slots: Collection[str]) -> Iterabl
             yield Flow(item.old, item.new, kept=False)
         else:
             yield from (Flow(item.old, new, item.kept) for new in new_names)
+
+
+def together(
+    flow: Collection[Flow], ties: Mapping[str, str], fellows: Collection[str]
+) -> Iterable[Flow]:
+    """Yield *flow* where what is dropped under one of its *fellows* is under the others too."""
+    dropped = (item.old for item in flow if not item.kept and item.old in fellows)
+    gone = {ties.get(old, old) for old in dropped}
+    for item in flow:
+        kept = item.old not in fellows or ties.get(item.old, item.old) not in gone
+        yield item if kept else Flow(item.old, item.new, kept=False)
 
 
 def without_conflicts(kept: Iterable[Flow], ties: Mapping[str, str]) -> dict[str, str]:

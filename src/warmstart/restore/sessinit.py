@@ -24,7 +24,7 @@ from .matching import is_slot, make_plan
 from .plan import Part, Plan
 from .report import Report
 from .rule_kinds import Prefix, Rule, Table
-from .rules import near_text, parse, refuse_idle, trace
+from .rules import fellows_of, near_text, parse, refuse_idle, trace
 from .run import carry_out
 
 if TYPE_CHECKING:
@@ -209,7 +209,9 @@ def under_rules(
     for part in parts:
         canonical = {new: part.source.aliases.get(old, old) for new, old in part.origin.items()}
         slots = {new for new, old in canonical.items() if is_slot(old, part.source)}
-        renaming, of_part = trace(rules, part.origin, ties=canonical, slots=slots)
+        shared = fellows_of(part.source)
+        fellows = {new for new, old in part.origin.items() if old in shared}
+        renaming, of_part = trace(rules, part.origin, ties=canonical, slots=slots, fellows=fellows)
         idle.append(of_part)
         done.append(
             replace(

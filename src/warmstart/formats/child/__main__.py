@@ -41,6 +41,7 @@ def opened(start: dict[str, Any]) -> tuple[Source, dict[str, Any], bytes]:
         "order": list(source.read_order()),
         "metadata": dict(source.metadata),
         "aliases": dict(source.aliases),
+        "derived": sorted(source.derived),
         "stored": dict(source.stored),
     }
     return source, told, b""

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -201,6 +201,7 @@ class ChildSource(Source):
                 self._metadata = texts_in(told.get("metadata"), "metadata")
                 self._aliases = texts_in(told.get("aliases"), "aliases")
                 self._stored = texts_in(told.get("stored"), "words on how tensors are stored")
+                self._derived = names_in(told.get("derived"), self._aliases, whole=False)
                 names_in([*self._aliases.values(), *self._stored], self._specs, whole=False)
         except BaseException:
             child.close()
@@ -217,6 +218,10 @@ class ChildSource(Source):
     @property
     def aliases(self) -> Mapping[str, str]:
         return self._aliases
+
+    @property
+    def derived(self) -> Collection[str]:
+        return self._derived
 
     @property
     def stored(self) -> Mapping[str, str]:
@@ -292,7 +297,7 @@ def specs_in(told: Any) -> dict[str, TensorSpec]:
     return specs
 
 
-def names_in(told: Any, specs: Mapping[str, TensorSpec], *, whole: bool = True) -> list[str]:
+def names_in(told: Any, specs: Mapping[str, object], *, whole: bool = True) -> list[str]:
     """Return the names that a child tells of, if there are tensors so called; all, if *whole*."""
     known = isinstance(told, list) and all(isinstance(n, str) and n in specs for n in told)
     if not known or (whole and sorted(told) != sorted(specs)):

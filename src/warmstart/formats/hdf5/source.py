@@ -1,6 +1,6 @@
 """Datasets of one or more HDF5 files as a source, under whatever names their layout gives them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ class Found:
 
     datasets: Mapping[str, tuple[Hdf5File, str]] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
+    derived: frozenset[str] = frozenset()
 
 
 class Hdf5Source(Source):
@@ -33,6 +34,7 @@ class Hdf5Source(Source):
         self._files = files
         self._datasets = found.datasets
         self._notes = found.notes
+        self._derived = found.derived
         self._specs = {
             name: file.datasets[path].spec(name, role_of(name, found.notes.roles))
             for name, (file, path) in found.datasets.items()
@@ -49,6 +51,10 @@ class Hdf5Source(Source):
     @property
     def aliases(self) -> Mapping[str, str]:
         return self._notes.aliases
+
+    @property
+    def derived(self) -> Collection[str]:
+        return self._derived
 
     @property
     def paths(self) -> Mapping[str, str]:

@@ -38,7 +38,8 @@ def opened(
     links = {a: naming.names[p] for file in files for a, p in file.links.items()}
     notes = combined(naming, links, metadata, note and note[0])
     datasets = {name: (where[path], path) for path, name in naming.names.items()}
-    return Hdf5Source(place, files, Found(datasets, checked(notes, datasets)))
+    derived = frozenset(naming.aliases) - set(links)
+    return Hdf5Source(place, files, Found(datasets, checked(notes, datasets), derived))
 
 
 def combined(

@@ -63,7 +63,8 @@ def open_legacy(path: Path, file: Hdf5File, like: Lender | None = None) -> Hdf5S
         roles = {naming.names[p]: role for p, role in naming.roles.items()}
         metadata = described(file, lists, naming)
         notes = Notes(roles, {**links, **naming.aliases}, metadata)
-    return Hdf5Source(str(path), [file], Found(datasets, checked(notes, datasets)))
+    derived = frozenset(notes.aliases) & set(naming.aliases) - set(links)
+    return Hdf5Source(str(path), [file], Found(datasets, checked(notes, datasets), derived))
 
 
 def dataset_at(file: Hdf5File, path: str) -> str | None:

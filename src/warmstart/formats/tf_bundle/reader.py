@@ -6,7 +6,7 @@
 What an entry's bytes stand for, and when they are copied, is in `values`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +64,10 @@ class BundleSource(Source):
     @property
     def aliases(self) -> Mapping[str, str]:
         return self._notes.aliases
+
+    @property
+    def derived(self) -> Collection[str]:
+        return self._objects.aliases.keys() - self._note.aliases.keys()
 
     def read(self, name: str) -> "np.ndarray":
         return self._read(*self._entry(name))

@@ -1,7 +1,7 @@
 """A PyTorch file as a source: names, roles and aliases of what its pickle describes."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -68,11 +68,9 @@ class TorchSource(Source):
             found = self._tensors.get(name)
             if isinstance(found, Tensor) and found.role is None:
                 self._tensors[name] = replace(found, role="slot")
-        self._aliases |= {
-            alias: name
-            for alias, name in slot_aliases(self._tree, self._tensors).items()
-            if alias not in self._aliases
-        }
+        owners = slot_aliases(self._tree, self._tensors)
+        self._derived = owners.keys() - self._aliases.keys()
+        self._aliases = owners | self._aliases
 
     def _read_note(self, note: bytes | None) -> Notes:
         return Notes() if note is None else checked(decode(note), [*self._tensors, *self._aliases])
@@ -91,6 +89,10 @@ class TorchSource(Source):
     @property
     def aliases(self) -> Mapping[str, str]:
         return self._aliases
+
+    @property
+    def derived(self) -> Collection[str]:
+        return self._derived
 
     @property
     def stored(self) -> Mapping[str, str]:
