@@ -286,3 +286,10 @@ def test_listing_imports_no_other_format(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LISTING, str(tmp_path / "any name")]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["1", "False", "False"]
+
+
+def test_names_like_the_paths_of_keras_3_keep_their_identity(tmp_path: Path) -> None:
+    arrays = {"vars": np.ones(2, np.float32), "layers/dense/vars/0": np.ones(3, np.float32)}
+    keras_h5.save_source(DictSource(arrays), tmp_path / "m.h5")
+    with keras_h5.open_source(tmp_path / "m.h5", verify=True) as source:
+        assert_same(source, arrays)

@@ -278,7 +278,8 @@ def test_everything_it_cannot_hold_is_named(tmp_path: Path) -> None:
     assert "msgpack cannot hold 8 of these:" in said
     for line in (
         "'fine'                          ", "is not another name of 'a', as the source has it",
-        "is also a container of others", "string (1,): no such dtype in the format",
+        "is also a container of others; rename it, or drop it or those under it",
+        "string (1,): no such dtype in the format",
         "is below the key of this library's own note", "a key that marks an array in chunks",
         "lies 101 levels deep, where 100 are read", "is not Unicode text",
     ):  # fmt: skip

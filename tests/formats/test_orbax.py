@@ -286,7 +286,8 @@ def test_everything_it_cannot_hold_is_named(tmp_path: Path) -> None:
     said = full_text(caught.value)
     assert "orbax cannot hold 9 of these:" in said
     for line in (
-        "is also a container of others", "string (1,): no such dtype in tensorstore",
+        "is also a container of others; rename it, or drop it or those under it",
+        "string (1,): no such dtype in tensorstore",
         "is stored as 'x.y', and so is another", ": more than 32 dimensions",
         "is not Unicode text", "lies more than 100 levels deep", "name of more than 32767 bytes",
     ):  # fmt: skip

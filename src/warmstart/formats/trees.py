@@ -16,6 +16,9 @@ from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
 SEPARATOR = "/"
 MAX_DEPTH = 100
 
+#: Why a tree of dicts has no place for a tensor like `w` beside its slot `w/Adam`.
+IS_CONTAINER = "is also a container of others; rename it, or drop it or those under it"
+
 #: Characters that the names of all leaves may take, for each of the limit and once.
 NAMED, NAMED_ONCE = 100, 1 << 20
 

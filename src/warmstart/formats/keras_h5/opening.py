@@ -19,8 +19,10 @@ def begins(path: Path, start: bytes) -> bool:
 
 
 def is_saved_by_path(file: Hdf5File) -> bool:
-    """Return whether the layout is that of Keras 3: groups with `vars` in them."""
-    return any(last(group) == "vars" for group in file.groups)
+    """Return whether the layout is that of Keras 3: groups with `vars` in them, and no lists."""
+    lists = (file.attribute("", key) for key in ("layer_names", "layer_names0"))
+    listed = any(each is not None for each in lists)
+    return not listed and any(last(group) == "vars" for group in file.groups)
 
 
 def open_layout(

@@ -22,7 +22,7 @@ from ...source import Source
 from ...spec import ITEMSIZES, TensorSpec
 from ..arrays import Buffer, bytes_of, encodable, note_faults, refuse_unheld, values_to_write
 from ..notes import Notes, encode, notes_of
-from ..trees import MAX_DEPTH, SEPARATOR, as_metadata, nested
+from ..trees import IS_CONTAINER, MAX_DEPTH, SEPARATOR, as_metadata, nested
 from .leaves import ARRAY, CHUNKED, NOTE, roles_by_layout
 
 #: Bytes above which an array is cut; Flax's MAX_CHUNK_SIZE.
@@ -46,7 +46,7 @@ def faults_of(source: Source) -> dict[str, str]:
     containers = containers_of(source.specs)
     faults = note_faults(source)
     for name, spec in source.specs.items():
-        fault = fault_of(spec) or ("is also a container of others" if name in containers else None)
+        fault = fault_of(spec) or (IS_CONTAINER if name in containers else None)
         faults |= {name: fault} if fault else {}
     return faults
 

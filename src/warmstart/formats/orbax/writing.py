@@ -17,7 +17,7 @@ from ..arrays import bytes_of, encodable, note_faults, refuse_unheld, values_to_
 from ..msgpack.leaves import roles_by_layout
 from ..msgpack.writing import containers_of, plain_leaves
 from ..notes import Notes, encode, notes_of
-from ..trees import MAX_DEPTH, SEPARATOR, as_metadata
+from ..trees import IS_CONTAINER, MAX_DEPTH, SEPARATOR, as_metadata
 from .tree import EMPTY, NOTE
 from .zarr import CODES
 
@@ -68,7 +68,7 @@ def faults_of(source: Source) -> dict[str, str]:
     for name, spec in source.specs.items():
         fault = fault_of(spec)
         if name in containers:
-            fault = "is also a container of others"
+            fault = IS_CONTAINER
         elif params[param_of(name)] > 1:
             fault = f"is stored as {param_of(name)!r}, and so is another"
         faults |= {name: fault} if fault else {}
