@@ -155,7 +155,8 @@ def test_listing_imports_no_numpy(tmp_path: Path) -> None:
 
 NAMED = {"w": F32}
 BROKEN: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "the file has 0 bytes; the length of a header takes 8"),
+    "nothing": (b"", "m.safetensors is empty"),
+    "too short": (b"\x01", "the file has 1 bytes; the length of a header takes 8"),
     "long header": (b"\xff" * 8, "the header claims 18446744073709551615 bytes; 0 are left and"),
     "header beyond the end": (b"\x03" + bytes(8), "the header claims 3 bytes; 1 are left"),
     "no JSON": (file_of(b"{'w'}"), "the header is not JSON in UTF-8"),
@@ -216,7 +217,7 @@ def test_a_dtype_of_the_future(tmp_path: Path) -> None:
         load(tmp_path / "m.safetensors")
 
 
-@pytest.mark.parametrize("shape", [[1] * 65, [0, 2**62]])
+@pytest.mark.parametrize("shape", [[1] * 65, [0] + [1] * 64])
 def test_a_shape_that_numpy_cannot_have(shape: list[int], tmp_path: Path) -> None:
     nbytes = 4 * int(np.prod(shape))
     entry = {"dtype": "F32", "shape": shape, "data_offsets": [0, nbytes]}
@@ -435,7 +436,8 @@ def test_an_index_that_is_not_what_the_shards_say(sharded: Path) -> None:
 
 
 BROKEN_INDEX = {
-    "the index is not JSON": "",
+    "is empty": "",
+    "the index is not JSON": "{",
     "the index has keys more than once: 'a'": '{"weight_map": {"a": "m", "a": "n"}}',
     "the index has no weight_map": '{"a": 1}',
     "no weight_map from names to files": '{"weight_map": {"a": 1}}',

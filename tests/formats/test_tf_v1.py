@@ -207,7 +207,7 @@ def test_values_that_cannot_be_right(message: str, tmp_path: Path) -> None:
     ("dtype", "shape", "message"),
     [
         (30, (1,), "a checkpoint of version 1 has no place for uint4"),
-        (FLOAT, (0, 1 << 60, 9), r"NumPy cannot hold the shape \(0, 1152921504606846976, 9\)"),
+        (FLOAT, (0,) + (1,) * 64, r"NumPy cannot hold the shape \(0, 1, 1"),
     ],
 )
 def test_what_is_not_read(dtype: int, shape: tuple[int, ...], message: str, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_prefix_of_two(tmp_path: Path) -> None:
 def test_other_files_in_a_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"none of ours")
     shutil.copy(GOLDEN / "model-7", tmp_path / "a.sst")
-    with pytest.raises(UnknownFormat, match="holds no checkpoint of a known format"):
+    with pytest.raises(UnknownFormat, match="says which checkpoint is meant; give its path"):
         formats.locate(tmp_path)
 
 
