@@ -15,7 +15,6 @@ Numbers without a width are varints.  Compression is 0 for none, 1 for a zstd fr
 Sources: tensorstore, kvstore/ocdbt/index.rst, and what tensorstore 0.1.86 writes.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -278,6 +277,8 @@ def encoded_leaf(file: str, values: Sequence[tuple[str, Value]]) -> bytes:
 
 def encoded_manifest(file: str, begin: int, node: bytes, values: Sequence[Value]) -> bytes:
     """Return the manifest of a database of one version, whose only *node* is at *begin*."""
+    import hashlib  # 2 ms, which a listing does without
+
     outside = sum(value.nbytes for value in values if value.inline is None)
     body = [
         hashlib.blake2b(node, digest_size=16).digest(),  # the uuid: the same for the same content

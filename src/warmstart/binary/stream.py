@@ -14,7 +14,6 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from io import FileIO
 
@@ -102,6 +101,8 @@ class Stream:
         if nbytes < LARGE:
             self.write(data)
             return reckon(data)
+        from concurrent.futures import ThreadPoolExecutor  # 4 ms, which a small save does without
+
         with ThreadPoolExecutor(1) as pool:
             result = pool.submit(reckon, data)
             self._write_large(data, nbytes)

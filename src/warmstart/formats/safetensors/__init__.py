@@ -21,7 +21,6 @@ from ..joined import joined_by_index
 from ..sharded import ShardedSource
 from .header import MAX_HEADER
 from .reading import SafetensorsSource
-from .writing import save_source as save_source
 
 EXTENSIONS = (".safetensors",)
 OPTIONS = frozenset({"mmap"})
@@ -81,3 +80,10 @@ def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:
     if path.name.lower().endswith(INDEX):
         return ShardedSource(path, partial(SafetensorsSource, mmap=mmap))
     return SafetensorsSource(path, mmap=mmap)
+
+
+def save_source(source: Source, path: Path) -> None:
+    """Write *source* to the file *path*; see `Format.save_source`."""
+    from .writing import write_file  # with threads and more, which a listing does without
+
+    write_file(source, path)

@@ -23,7 +23,7 @@ HELD = {dtype: (i, code, bits) for i, (code, (dtype, bits)) in enumerate(CODES.i
 ADVICE = "An .npz or a TensorFlow bundle may hold them."
 
 
-def save_source(source: Source, path: Path) -> None:
+def write_file(source: Source, path: Path) -> None:
     """Write *source* to *path*: largest elements first, then by name, as the reference does."""
     refuse_unheld("safetensors", faults_of(source), ADVICE)
     specs = sorted(source.specs.values(), key=lambda s: (-HELD[s.dtype][0], s.name))
