@@ -10,7 +10,7 @@ A source refuses to know what a tensor is for a model: it only says what it hold
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import NoSuchTensor
@@ -118,6 +118,36 @@ class Source(ABC):
         self.close()
 
 
+class ListedSource(Source):
+    """A source that knows all its tensors once it is open.
+
+    Whoever derives from it sets `_specs`, and of `_aliases` and `_metadata` what there is.
+    """
+
+    _specs: Mapping[str, TensorSpec]
+    _aliases: Mapping[str, str] = MappingProxyType({})
+    _metadata: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._specs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._metadata
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self._aliases
+
+    def _own(self, name: str) -> str:
+        """Return the name in `specs` of the tensor *name*, an alias or not.  Raise NoSuchTensor."""
+        own = self._aliases.get(name, name)
+        if own not in self._specs:
+            raise no_such_tensor(name, self._specs)
+        return own
+
+
 class Variables(dict[str, Any]):
     """Arrays by name, found under their other names as well, which are not listed or counted.
 
@@ -161,7 +191,7 @@ class Variables(dict[str, Any]):
         return self._others[name]
 
 
-class DictSource(Source):
+class DictSource(ListedSource):
     """Arrays in memory; those of `load_vars` keep their other names."""
 
     def __init__(
@@ -187,23 +217,8 @@ class DictSource(Source):
         known = arrays.aliases if isinstance(arrays, Variables) else {}
         self._aliases = known if aliases is None else dict(aliases)
 
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._metadata
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._aliases
-
     def read(self, name: str) -> "np.ndarray":
-        try:
-            return self._arrays[self._aliases.get(name, name)]
-        except KeyError:
-            raise no_such_tensor(name, self._specs) from None
+        return self._arrays[self._own(name)]
 
 
 def as_array(name: str, value: Any) -> "np.ndarray":
@@ -216,7 +231,7 @@ def as_array(name: str, value: Any) -> "np.ndarray":
         raise TypeError(f"the value of {name!r} is no array: {error}") from error
 
 
-class View(Source):
+class View(ListedSource):
     """Another source with some of its tensors left out or under other names."""
 
     def __init__(
@@ -239,7 +254,7 @@ class View(Source):
         kept = {old: new for new, old in self._origin.items() if new == old}
         inherited = {a: kept[s] for a, s in source.aliases.items() if s in kept}
         self._aliases = inherited if aliases is None else dict(aliases)
-        self._metadata = metadata
+        self._stated = metadata
 
     @property
     def origin(self) -> Mapping[str, str]:
@@ -247,16 +262,8 @@ class View(Source):
         return self._origin
 
     @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
     def metadata(self) -> Mapping[str, str]:
-        return self._source.metadata if self._metadata is None else self._metadata
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._aliases
+        return self._source.metadata if self._stated is None else self._stated
 
     @property
     def stored(self) -> Mapping[str, str]:
@@ -291,10 +298,7 @@ class View(Source):
         self._source.close()
 
     def _old(self, name: str) -> str:
-        try:
-            return self._origin[self.aliases.get(name, name)]
-        except KeyError:
-            raise no_such_tensor(name, self._specs) from None
+        return self._origin[self._own(name)]
 
 
 def filtered(

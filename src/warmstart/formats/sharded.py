@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..binary.mapped import map_file
 from ..errors import CheckpointNotFound, CorruptCheckpoint, noting
-from ..source import Index, Source, no_such_tensor
-from ..spec import TensorSpec
+from ..source import Index, ListedSource, Source
 from .notes import parse_object
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 MAX_INDEX = 100_000_000
 
 
-class ShardedSource(Source):
+class ShardedSource(ListedSource):
     """Every tensor of the shards; where metadata differ, the index wins, then the earlier shard."""
 
     def __init__(self, index: Path, open_shard: Callable[[Path], Source]) -> None:
@@ -43,18 +42,6 @@ class ShardedSource(Source):
         for shard in reversed(shards.values()):
             self._metadata |= shard.metadata
         self._metadata |= metadata
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._metadata
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._aliases
 
     def read_order(self) -> Iterator[str]:
         yield from self._specs  # shard after shard, each in the order of its data
@@ -79,10 +66,7 @@ class ShardedSource(Source):
         return self._shard(name).read_slice(name, index)
 
     def _shard(self, name: str) -> Source:
-        shard = self._shards.get(self._aliases.get(name, name))
-        if shard is None:
-            raise no_such_tensor(name, self._specs)
-        return shard
+        return self._shards[self._own(name)]
 
 
 def read_index(path: Path) -> tuple[dict[str, str], dict[str, str]]:

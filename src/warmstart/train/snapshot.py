@@ -14,8 +14,8 @@ import numpy as np
 from ..errors import CorruptCheckpoint
 from ..formats import save_source
 from ..sessions.base import Session
-from ..source import Source
-from ..spec import TensorSpec, spec_of
+from ..source import ListedSource, Source
+from ..spec import spec_of
 from .run_state import pack, unpack
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ KEY = "run"
 VERSION = 1
 
 
-class Snapshot(Source):
+class Snapshot(ListedSource):
     """A session with the arrays and the text of a run state."""
 
     def __init__(self, session: Session, state: Mapping[str, Any]) -> None:
@@ -35,14 +35,6 @@ class Snapshot(Source):
         self._metadata = {**session.metadata, KEY: text}
         run = {name: spec_of(name, array, "run") for name, array in self._arrays.items()}
         self._specs = {**session.specs, **run}
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._metadata
 
     @property
     def aliases(self) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import errors
 from ...errors import CheckpointError, CorruptCheckpoint, UnsupportedCheckpoint, noting
-from ...source import Index, Source, no_such_tensor
+from ...source import Index, ListedSource, Source
 from ...spec import ITEMSIZES, ROLES, TensorSpec, checked_nbytes
 from ..arrays import array_over
 from .frames import Ended, encoded_index, receive, receive_into, received, send
@@ -187,7 +187,7 @@ def raised(answer: Mapping[str, Any], library: str) -> CheckpointError:
     return error
 
 
-class ChildSource(Source):
+class ChildSource(ListedSource):
     """A checkpoint that a child has open."""
 
     def __init__(self, child: Child, start: Mapping[str, Any], path: Path) -> None:
@@ -206,18 +206,6 @@ class ChildSource(Source):
         except BaseException:
             child.close()
             raise
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._metadata
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._aliases
 
     @property
     def derived(self) -> Collection[str]:
@@ -242,10 +230,7 @@ class ChildSource(Source):
             return self._values(spec, items, shape_of_part(spec, index))
 
     def _spec(self, name: str) -> TensorSpec:
-        spec = self._specs.get(self._aliases.get(name, name))
-        if spec is None:
-            raise no_such_tensor(name, self._specs)
-        return spec
+        return self._specs[self._own(name)]
 
     def _values(
         self, spec: TensorSpec, items: list[Any] | None, shape: tuple[int, ...]

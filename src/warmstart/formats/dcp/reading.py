@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...binary.garbage import collection_paused
 from ...binary.window import FileBytes, file_bytes
 from ...errors import CheckpointNotFound, CorruptCheckpoint, noting
-from ...source import Index, Source, no_such_tensor
+from ...source import Index, ListedSource
 from ...spec import RUN_PREFIX, TensorSpec, dtype_name
 from ..leaf_text import shown
 from ..notes import Notes, checked, decode
@@ -28,7 +28,7 @@ NOTE = RUN_PREFIX + "state"
 ALIGNMENT = 64
 
 
-class DcpSource(Source):
+class DcpSource(ListedSource):
     """Mapped files: a tensor of one chunk is read as a view, one of several is put together."""
 
     def __init__(self, path: Path, *, verify: bool, mmap: bool = True) -> None:
@@ -43,20 +43,13 @@ class DcpSource(Source):
             self._notes = self._read_notes()
             refuse_false_aliases(self._contents, self._notes)
             refuse_misplaced(self._own_places(), self._files)
+        self._aliases = self._notes.aliases
         roles = {**dict.fromkeys(slots_in(self._contents.paths), "slot"), **self._notes.roles}
         self._specs = {
             name: spec._replace(role="run" if name.startswith(RUN_PREFIX) else roles.get(name))
             for name, spec in self._contents.specs.items()
-            if name not in self._notes.aliases
+            if name not in self._aliases
         }
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._notes.aliases
 
     @cached_property
     def metadata(self) -> Mapping[str, str]:
@@ -111,10 +104,7 @@ class DcpSource(Source):
             yield from (f"{name}: no item lies in it" for name in sorted(others))
 
     def _spec(self, name: str) -> TensorSpec:
-        spec = self._specs.get(self._notes.aliases.get(name, name))
-        if spec is None:
-            raise no_such_tensor(name, self._specs)
-        return spec
+        return self._specs[self._own(name)]
 
     def _bytes(self, place: Place) -> memoryview:
         return self._files[place.file][place.begin : place.end]

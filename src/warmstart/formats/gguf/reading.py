@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...binary.window import FileBytes, file_bytes
 from ...errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint, noting
-from ...source import Index, Source, no_such_tensor
+from ...source import Index, ListedSource
 from ...spec import TensorSpec, shape_text
 from ..arrays import array_over
 from ..slicing import part_of
@@ -41,7 +41,7 @@ class OpenFile:
         self.metadata = Metadata(self.header)
 
 
-class GGUFSource(Source):
+class GGUFSource(ListedSource):
     """Mapped files: `read` returns a read-only view of what needs no change."""
 
     def __init__(self, path: Path, *, mmap: bool, dequantize: bool) -> None:
@@ -66,10 +66,6 @@ class GGUFSource(Source):
         return entry.spec
 
     @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
     def stored(self) -> Mapping[str, str]:
         return {
             name: f"{entry.type.name} {shape_text(entry.shape)}"
@@ -88,9 +84,7 @@ class GGUFSource(Source):
     def read_slice(self, name: str, index: Index) -> "np.ndarray":
         import numpy as np
 
-        if name not in self._places:
-            raise no_such_tensor(name, self._specs)
-        file, entry = self._places[name]
+        file, entry = self._places[self._own(name)]
         with noting(file.place):
             self.check([name])
             part = part_of(index, self._specs[name].shape, uncut=0 if entry.type.dtype else 1)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...errors import noting
-from ...source import Index, Source, no_such_tensor
-from ...spec import RUN_PREFIX, TensorSpec
+from ...source import Index, ListedSource
+from ...spec import RUN_PREFIX
 from ..notes import Notes
 from .opened import Hdf5File
 
@@ -23,7 +23,7 @@ class Found:
     derived: frozenset[str] = frozenset()
 
 
-class Hdf5Source(Source):
+class Hdf5Source(ListedSource):
     """Tensors by name; values in one piece are read-only views of the mapped file.
 
     `paths` has the dataset's path by name, for who borrows the structure.
@@ -33,24 +33,12 @@ class Hdf5Source(Source):
         self._place = f"while reading {place}"
         self._files = files
         self._datasets = found.datasets
-        self._notes = found.notes
+        self._aliases, self._metadata = found.notes.aliases, found.notes.metadata
         self._derived = found.derived
         self._specs = {
             name: file.datasets[path].spec(name, role_of(name, found.notes.roles))
             for name, (file, path) in found.datasets.items()
         }
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._notes.metadata
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._notes.aliases
 
     @property
     def derived(self) -> Collection[str]:
@@ -84,10 +72,7 @@ class Hdf5Source(Source):
             file.close()
 
     def _find(self, name: str) -> tuple[Hdf5File, str]:
-        found = self._datasets.get(self._notes.aliases.get(name, name))
-        if found is None:
-            raise no_such_tensor(name, self._specs)
-        return found
+        return self._datasets[self._own(name)]
 
 
 def role_of(name: str, roles: Mapping[str, str]) -> str | None:

@@ -2,15 +2,15 @@
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...binary.msgpack import Place
 from ...binary.window import file_bytes
 from ...errors import noting
-from ...source import Index, Source, no_such_tensor
-from ...spec import ITEMSIZES, TensorSpec, numpy_dtype
+from ...source import Index, ListedSource
+from ...spec import ITEMSIZES, numpy_dtype
 from ..arrays import array_over, settled
 from ..slicing import part_of
 from .leaves import Stored, read_contents
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class MsgpackSource(Source):
+class MsgpackSource(ListedSource):
     """A mapped file; arrays that lie unaligned in it, as nearly all do, are copied when read."""
 
     def __init__(self, path: Path, *, mmap: bool = True) -> None:
@@ -27,18 +27,9 @@ class MsgpackSource(Source):
         self._file = file_bytes(path, mmap=mmap)
         with noting(self._place):
             self._contents = read_contents(self._file)
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._contents.specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._contents.notes.metadata
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._contents.notes.aliases
+        notes = self._contents.notes
+        self._specs = self._contents.specs
+        self._aliases, self._metadata = notes.aliases, notes.metadata
 
     def read(self, name: str) -> "np.ndarray":
         stored = self._stored(name)
@@ -77,10 +68,7 @@ class MsgpackSource(Source):
         return ()  # a file with bytes outside its one value is refused when it is opened
 
     def _stored(self, name: str) -> Stored:
-        found = self._contents.arrays.get(self.aliases.get(name, name))
-        if found is None:
-            raise no_such_tensor(name, self.specs)
-        return found
+        return self._contents.arrays[self._own(name)]
 
     def _elements(self, stored: Stored, begin: int, shape: tuple[int, ...]) -> "np.ndarray":
         """Return the elements of *stored* from *begin* on, as an array of *shape*."""

@@ -6,13 +6,13 @@ names of their places, "conv1/weights", and what else there is becomes metadata.
 Source: NumPy 2.4, numpy/lib/format.py, `write_array`: a pickle of the whole array, protocol 2 or 3.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...binary.pickle import RawArray, loads
 from ...errors import UnsupportedCheckpoint, noting
 from ...names import joined
-from ...source import Source, no_such_tensor
+from ...source import ListedSource
 from ...spec import TensorSpec
 from ..leaf_text import all_shown
 from ..pickled import Folder
@@ -60,7 +60,7 @@ def refuse_bomb(packed: int, size: int) -> None:
         )
 
 
-class ObjectsSource(Source):
+class ObjectsSource(ListedSource):
     """An .npy file that holds objects; there is no checksum."""
 
     def __init__(self, pickle: memoryview, stem: str, place: str) -> None:
@@ -68,20 +68,12 @@ class ObjectsSource(Source):
         self._objects = Objects()
         with noting(place):
             self._objects.add(pickle, "", stem)
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._objects.specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._objects.metadata
+        self._specs, self._metadata = self._objects.specs, self._objects.metadata
 
     def unclaimed(self) -> Iterator[str]:
         return iter(())  # the pickle ends where the file does, or it is refused
 
     def read(self, name: str) -> "np.ndarray":
-        if name not in self.specs:
-            raise no_such_tensor(name, self.specs)
+        own = self._own(name)
         with noting(self._place):
-            return self._objects.read(name)
+            return self._objects.read(own)

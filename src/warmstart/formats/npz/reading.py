@@ -10,7 +10,7 @@ from ...binary.checksum import crc32_of
 from ...binary.window import FileBytes, file_bytes
 from ...binary.zip import Member, inflated, read_members, runs_between
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
-from ...source import Source, no_such_tensor
+from ...source import ListedSource, Source
 from ...spec import ITEMSIZES, RUN_PREFIX, TensorSpec
 from ..arrays import array_over, settled
 from ..notes import Notes, checked, decode
@@ -36,7 +36,7 @@ class Entry:
     member: Member
 
 
-class NpySource(Source):
+class NpySource(ListedSource):
     """The one array of an .npy file, mapped, under the name of the file; there is no checksum."""
 
     def __init__(self, file: FileBytes, npy: Npy, name: str, place: str) -> None:
@@ -44,18 +44,13 @@ class NpySource(Source):
         self._specs = {name: spec_of_npy(name, npy, Notes())}
         self._npy, self._file = npy, file
 
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
     def unclaimed(self) -> Iterator[str]:
         return iter(())  # the values end where the file does, or it is refused
 
     def read(self, name: str) -> "np.ndarray":
-        if name not in self._specs:
-            raise no_such_tensor(name, self._specs)
+        spec = self._specs[self._own(name)]
         with noting(self._place):
-            return values(self._file[self._npy.begin :], self._npy, self._specs[name])
+            return values(self._file[self._npy.begin :], self._npy, spec)
 
 
 def open_npy(path: Path, *, mmap: bool = True) -> Source:
@@ -71,7 +66,7 @@ def open_npy(path: Path, *, mmap: bool = True) -> Source:
         return ObjectsSource(file[npy.begin : len(file)], path.stem, place)
 
 
-class NpzSource(Source):
+class NpzSource(ListedSource):
     """An archive: stored members are read-only views of the mapped file, deflated ones unpacked.
 
     A stored member that NumPy wrote may lie unaligned; NumPy's flags say so, and it can be used.
@@ -93,28 +88,19 @@ class NpzSource(Source):
         self._specs = {name: entry.spec for name, entry in self._entries.items()}
         if self._objects is not None:
             self._specs |= self._objects.specs
+        self._aliases = self._notes.aliases
         if verify:
             self._unchecked.update(self._entries)
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
 
     @property
     def metadata(self) -> Mapping[str, str]:
         found = {} if self._objects is None else self._objects.metadata
         return {**found, **self._notes.metadata}
 
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._notes.aliases
-
     def read(self, name: str) -> "np.ndarray":
-        name = self._notes.aliases.get(name, name)
+        name = self._own(name)
         if self._objects is not None and name in self._objects.specs:
             return self._objects.read(name)
-        if name not in self._entries:
-            raise no_such_tensor(name, self._specs)
         entry = self._entries[name]
         with noting(self._place), noting(f"in the member {entry.member.name!r}"):
             raw = member_bytes(self._file, entry.member, verify=name in self._unchecked)

@@ -1,15 +1,14 @@
 """A model as a source."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from os.path import isfile  # which takes a name that no file can have for one that is not there
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...binary.window import FileBytes, file_bytes
 from ...errors import CheckpointNotFound, CorruptCheckpoint, noting
-from ...source import Index, Source, no_such_tensor
-from ...spec import TensorSpec
+from ...source import Index, ListedSource
 from ..arrays import array_over, settled
 from ..slicing import part_of
 from .model import read_model
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class ONNXSource(Source):
+class ONNXSource(ListedSource):
     """A mapped file: what lies aligned in it, as external data do, is read as a view of it."""
 
     def __init__(self, path: Path, *, mmap: bool) -> None:
@@ -35,23 +34,13 @@ class ONNXSource(Source):
         self._metadata = model.metadata
         self._specs = {name: tensor.spec for name, tensor in model.tensors.items()}
 
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._metadata
-
     def read(self, name: str) -> "np.ndarray":
         return self.read_slice(name, ...)
 
     def read_slice(self, name: str, index: Index) -> "np.ndarray":
         import numpy as np
 
-        if name not in self._tensors:
-            raise no_such_tensor(name, self._specs)
-        tensor = self._tensors[name]
+        tensor = self._tensors[self._own(name)]
         with noting(self._place):
             if tensor.raw is not None and tensor.type.bits >= 8:
                 part = part_of(index, tensor.spec.shape)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import CheckpointNotFound, noting
-from ...source import Index, Source, no_such_tensor
+from ...source import Index, ListedSource
 from ...spec import TensorSpec
 from ..msgpack.leaves import roles_by_layout
 from ..msgpack.reading import MsgpackSource
@@ -32,7 +32,7 @@ class Item:
     held: Mapping[str, Held]
 
 
-class OrbaxSource(Source):
+class OrbaxSource(ListedSource):
     """One or more items of a step; names begin with the item's where several hold arrays."""
 
     def __init__(self, path: Path, *, mmap: bool = True) -> None:
@@ -41,8 +41,9 @@ class OrbaxSource(Source):
         self._specs: dict[str, TensorSpec] = {}
         self._aggregates: dict[str, tuple[MsgpackSource, str]] = {}
         self._aliases: dict[str, str] = {}
+        self._metadata: dict[str, str] = {}
         with noting(self._place):
-            self._metadata = step_metadata(path)
+            self._metadata |= step_metadata(path)
             items = items_of(path)
             for item, folder in items.items():
                 self._add(f"{item}{SEPARATOR}" if len(items) > 1 else "", folder, mmap)
@@ -60,29 +61,15 @@ class OrbaxSource(Source):
             aggregate = tree.aggregate
             self._aggregates |= {prefix + name: (aggregate, name) for name in aggregate.specs}
 
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._metadata
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._aliases
-
     def read(self, name: str) -> "np.ndarray":
         return self.read_slice(name, ...)
 
     def read_slice(self, name: str, index: Index) -> "np.ndarray":
-        name = self._aliases.get(name, name)
         with noting(self._place):
+            name = self._own(name)
             if name in self._aggregates:
                 source, inner = self._aggregates[name]
                 return source.read_slice(inner, index)
-            if name not in self._held:
-                raise no_such_tensor(name, self._specs)
             return read_part(self._held[name], index)
 
     def read_all(self) -> "dict[str, np.ndarray]":

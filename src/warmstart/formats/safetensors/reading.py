@@ -1,13 +1,12 @@
 """One safetensors file as a source."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...binary.window import file_bytes
 from ...errors import noting
-from ...source import Source, no_such_tensor
-from ...spec import TensorSpec
+from ...source import ListedSource
 from ..arrays import array_over, settled
 from .header import Entry, read_header
 from .packing import unpack
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class SafetensorsSource(Source):
+class SafetensorsSource(ListedSource):
     """A mapped file: `read` returns a read-only view of it.
 
     Only what a foreign writer left unaligned, or packed below a byte, is copied.
@@ -28,26 +27,12 @@ class SafetensorsSource(Source):
         with noting(self._place):
             header = read_header(self._file)
         self._entries = header.entries
-        self._notes = header.notes
         self._data = header.data
         self._specs = {name: entry.spec for name, entry in header.entries.items()}
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._notes.metadata
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._notes.aliases
+        self._aliases, self._metadata = header.notes.aliases, header.notes.metadata
 
     def read(self, name: str) -> "np.ndarray":
-        entry = self._entries.get(self._notes.aliases.get(name, name))
-        if entry is None:
-            raise no_such_tensor(name, self._specs)
+        entry = self._entries[self._own(name)]
         with noting(self._place):
             return self._array(entry)
 

@@ -15,7 +15,7 @@ from ...binary.table import Table
 from ...binary.window import file_bytes
 from ...binary.wire import as_bytes, fields
 from ...errors import CheckpointNotFound, CorruptCheckpoint, noting
-from ...source import Index, Source, no_such_tensor
+from ...source import Index, ListedSource
 from ...spec import RUN_PREFIX, TensorSpec, numpy_dtype
 from ..boxes import Box, bounded, box_shape, common, put_together, whole_box
 from ..tf_bundle.protos import Slice
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
     shard: int
 
 
-class SlicesSource(Source):
+class SlicesSource(ListedSource):
     """An open checkpoint of version 1."""
 
     def __init__(self, path: Path, *, verify: bool, mmap: bool = True) -> None:
@@ -56,10 +56,6 @@ class SlicesSource(Source):
         self._specs = dict(sorted(self._specs.items()))
         if self._missing:
             logging.getLogger("warmstart").warning("%s", self._what_is_missing())
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
 
     def read(self, name: str) -> "np.ndarray":
         spec = self._spec(name)
@@ -118,10 +114,7 @@ class SlicesSource(Source):
             self._pieces.setdefault(name, []).extend(pieces)
 
     def _spec(self, name: str) -> TensorSpec:
-        try:
-            return self._specs[name]
-        except KeyError:
-            raise no_such_tensor(name, self._specs) from None
+        return self._specs[self._own(name)]
 
     def _keys(self, name: str, shard: int) -> list[bytes]:
         """Return the keys of the pieces of the tensor *name* that a file has."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...binary.pickle import RawArray
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
 from ...names import joined
-from ...source import Index, Source, no_such_tensor
+from ...source import Index, ListedSource
 from ...spec import RUN_PREFIX, TensorSpec
 from .. import pickled_arrays
 from ..boxes import bounded, box_shape
@@ -32,7 +32,7 @@ TREE = "torch.tree"
 CLAIMED, CLAIMED_ONCE = 64, 1 << 20
 
 
-class TorchSource(Source):
+class TorchSource(ListedSource):
     """The tensors of a file; `read` returns read-only views of it where they lie in C order."""
 
     def __init__(self, contents: Contents, place: str, stem: str) -> None:
@@ -83,14 +83,6 @@ class TorchSource(Source):
         return TensorSpec(name, DTYPES[leaf.dtype][0], shape, role or leaf.role)
 
     @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        return self._specs
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._aliases
-
-    @property
     def derived(self) -> Collection[str]:
         return self._derived
 
@@ -128,10 +120,7 @@ class TorchSource(Source):
             refuse_unreadable({name: self._fault(name) for name in names})
 
     def _leaf(self, name: str) -> Tensor | RawArray:
-        leaf = self._tensors.get(self._aliases.get(name, name))
-        if leaf is None:
-            raise no_such_tensor(name, self._specs)
-        return leaf
+        return self._tensors[self._own(name)]
 
     def _fault(self, name: str) -> str | None:
         """Return why a tensor cannot be read, None when it can."""
