@@ -217,6 +217,21 @@ def test_files_of_real_libraries(name: str) -> None:
         assert same(there.read_all(), here.read_all())
 
 
+@pytest.mark.parametrize("name", ["keras/sharded.weights.json", "orbax/v053"])
+def test_a_child_may_use_what_all_files_of_a_checkpoint_take(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    limits_for = parent.limits_for
+    monkeypatch.setattr(parent, "limits_for", lambda n: told.append(n) or limits_for(n))
+    kind, path = formats.locate(GOLDEN / name)
+    with formats.open_source(path, untrusted=True):
+        pass
+    files = formats.files_of(kind, path)
+    assert len(files) > 1
+    assert told == [sum(file.stat().st_size for file in files)]
+
+
 INDICES = [1, (..., 0), (slice(None, None, -2), 1), (None, 1), [1, 0], np.array([True, False])]
 
 
@@ -250,7 +265,7 @@ def test_other_formats_are_read_here(tmp_path: Path) -> None:
 
 def test_a_format_that_no_other_process_can_import(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedCheckpoint, match="in a child process: it is no module that"):
-        parent.open_in_child(SimpleNamespace(), tmp_path, verify=True, options={})
+        parent.open_in_child(SimpleNamespace(), tmp_path, [], verify=True, options={})
 
 
 # --- what befalls a child ---------------------------------------------------------------------
@@ -375,9 +390,13 @@ def test_a_closed_source_has_no_child(opened: Any) -> None:
         source.read("x")
 
 
+def opened_in_child(module: Any, path: Path) -> Source:
+    return parent.open_in_child(module, path, [path], verify=True, options={})
+
+
 def test_a_forgotten_source_has_no_child(module: Any, tmp_path: Path) -> None:
     (tmp_path / "m.odd").write_text("")
-    source: Any = parent.open_in_child(module, tmp_path / "m.odd", verify=True, options={})
+    source: Any = opened_in_child(module, tmp_path / "m.odd")
     process = source._child._process
     del source
     gc.collect()
@@ -393,7 +412,7 @@ def test_a_child_ends_with_its_parent(module: Any, tmp_path: Path) -> None:
         "import odd_format; from pathlib import Path\n"
         "from warmstart.formats.child import open_in_child\n"
         f"path = Path({str(tmp_path / 'm.odd')!r})\n"
-        "s = open_in_child(odd_format, path, verify=True, options={})\n"
+        "s = open_in_child(odd_format, path, [path], verify=True, options={})\n"
         "print(s._child._process.pid, flush=True)\n"
         "threading.Thread(target=s.read, args=['x'], daemon=True).start()\n"
         "import time; time.sleep(1); os.kill(os.getpid(), 9)\n"
@@ -435,10 +454,9 @@ def test_an_index_only_an_array_can_say() -> None:
 
 def test_more_bytes_may_take_more_memory_and_time(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(1000))
-    (tmp_path / "dir").mkdir()
-    (tmp_path / "dir/b").write_bytes(bytes(24))
-    assert limits.size_of(tmp_path) == 1024
-    assert limits.size_of(tmp_path / "a") == 1000
+    (tmp_path / "b").write_bytes(bytes(24))
+    assert limits.size_of([tmp_path / "a", tmp_path / "b"]) == 1024
+    assert limits.size_of([tmp_path / "a"]) == 1000
     small, large = limits.limits_for(1000), limits.limits_for(1 << 30)
     assert large.memory - small.memory > 1 << 30
     assert large.seconds > small.seconds

@@ -274,7 +274,8 @@ def open_as(
         if untrusted and hasattr(format_, "C_LIBRARY"):
             from .child import open_in_child
 
-            return open_in_child(format_, path, verify=verify, options=taken)
+            files = files_of(name, path)
+            return open_in_child(format_, path, files, verify=verify, options=taken)
         try:
             source: Source = format_.open_source(path, verify=verify, **taken)
         except CorruptCheckpoint as error:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import resource
 import signal
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,9 @@ def limits_for(nbytes: int) -> Limits:
     return Limits(memory=2048 * MIB + 8 * nbytes, seconds=60 + nbytes // (4 * MIB))
 
 
-def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
-    if not path.is_dir():
-        return path.stat().st_size
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+def size_of(files: Iterable[Path]) -> int:
+    """Return the bytes of all *files*."""
+    return sum(file.stat().st_size for file in files)
 
 
 def give_up(limits: Limits) -> None:

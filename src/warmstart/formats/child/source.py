@@ -35,12 +35,16 @@ SLOWEST = 20 * MIB
 def open_in_child(
     format_: Any,
     path: Path,
+    files: Iterable[Path],
     *,
     verify: bool,
     options: Mapping[str, Any],
     limits: Limits | None = None,
 ) -> Source:
-    """Open *path* with the module *format_* in a child process; see the package."""
+    """Open *path* with the module *format_* in a child process; see the package.
+
+    The size of its *files* says what the child may use.
+    """
     if not isinstance(format_, ModuleType):
         raise UnsupportedCheckpoint(
             f"the format of {path} cannot be read in a child process: it is no module that "
@@ -48,7 +52,7 @@ def open_in_child(
         )
     if options.get("like") is not None:  # a path, and the child works in a folder of its own
         options = {**options, "like": os.path.abspath(Path(options["like"]).expanduser())}
-    size = size_of(path)
+    size = size_of(files)
     start = {"module": format_.__name__, "path": os.path.abspath(path), "verify": verify,
              "options": dict(options)}  # fmt: skip
     library = getattr(format_, "C_LIBRARY", "a library")
