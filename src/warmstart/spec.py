@@ -29,10 +29,13 @@ ITEMSIZES: dict[str, int] = {
     "string": 0,
 }  # fmt: skip
 
-NUMPY_NAMES = frozenset(
-    ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
-     "float16", "float32", "float64", "complex64", "complex128")
-)  # fmt: skip
+#: The types that NumPy has: its code without the byte order -> name.
+NUMPY_CODES = {
+    "b1": "bool", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64",
+    "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64",
+    "f2": "float16", "f4": "float32", "f8": "float64", "c8": "complex64", "c16": "complex128",
+}  # fmt: skip
+NUMPY_NAMES = frozenset(NUMPY_CODES.values())
 
 #: What a variable is for; None where a file does not say.
 ROLES = ("trainable", "model", "slot", "run")

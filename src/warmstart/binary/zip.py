@@ -232,6 +232,24 @@ def inflated(packed: memoryview, size: int) -> Iterator[bytes]:
         raise CorruptCheckpoint(f"the compressed data unpack to {size - len(out)} bytes too few")
 
 
+def member_bytes(file: FileBytes, member: Member) -> memoryview:
+    """Return the bytes of *member*: a view of the file, or unpacked into new memory."""
+    packed = file[member.begin : member.end]
+    if not member.deflated:
+        return packed
+    import numpy as np
+
+    try:
+        whole = np.empty(member.size, np.uint8).data
+    except MemoryError as error:
+        raise UnsupportedCheckpoint(f"{member.size} bytes do not fit into memory") from error
+    at = 0
+    for piece in inflated(packed, member.size):
+        whole[at : at + len(piece)] = piece
+        at += len(piece)
+    return whole
+
+
 class ZipWriter:
     """An archive written from front to back; the data of each member begin at a multiple of 64."""
 

@@ -18,7 +18,15 @@ from ..errors import (
     UnknownFormat,
     UnsupportedCheckpoint,
 )
-from ..formats import each_format, expanded, files_of, locate, open_as, translating_os_errors
+from ..formats import (
+    claimed,
+    each_format,
+    expanded,
+    files_of,
+    locate,
+    open_as,
+    translating_os_errors,
+)
 from ..source import Source
 
 POINTER = "checkpoint"  # TensorFlow's file that says which checkpoint is the latest
@@ -172,7 +180,8 @@ def looked_at(folder: Path, path: Path, files: list[Path], options: dict[str, An
         return None
     about = Entry(path.name, str(path), None, step_in(path.name), **taken(files))
     try:
-        located = located_at(path)
+        with translating_os_errors(path):
+            located = claimed(path, each_format())
     except CheckpointError as error:
         several = path.is_dir() and isinstance(error, CheckpointNotFound)  # none of which is meant
         return replace(about, sound=None if several else False, reason=str(error))
@@ -202,16 +211,6 @@ def judged(about: Entry, found: Path, options: dict[str, Any]) -> Entry:
         return replace(about, reason=str(error))
     except CheckpointError as error:
         return replace(about, sound=False, reason=str(error))
-
-
-def located_at(path: Path) -> tuple[str, Path] | None:
-    """Return the format of what stands at *path* and the path to open; None if it is of none."""
-    with translating_os_errors(path):
-        for name, format_ in each_format():
-            found = format_.locate(path)
-            if found is not None:
-                return name, found
-    return None
 
 
 def soundness(source: Source) -> dict[str, Any]:

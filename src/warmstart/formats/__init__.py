@@ -172,6 +172,15 @@ def likely_formats(path: Path) -> Iterator[tuple[str, Any]]:
     yield from each_format()
 
 
+def claimed(path: Path, formats: Iterable[tuple[str, Any]]) -> tuple[str, Path] | None:
+    """Return the name of the first of *formats* that *path* is of, and the path to open."""
+    for name, format_ in formats:
+        found = format_.locate(path)
+        if found is not None:
+            return name, found
+    return None
+
+
 def locate(path: str | Path) -> tuple[str, Path]:
     """Return the name of the format of what stands at *path*, and the path to open.
 
@@ -180,10 +189,8 @@ def locate(path: str | Path) -> tuple[str, Path]:
     """
     path = expanded(path)
     with noting(f"while looking at {path}"), translating_os_errors(path):
-        for name, format_ in likely_formats(path):
-            found = format_.locate(path)
-            if found is not None:
-                return name, found
+        if claim := claimed(path, likely_formats(path)):
+            return claim
         if path.is_dir():
             raise UnknownFormat(none_meant(path))
         if not path.exists():
@@ -207,7 +214,7 @@ def checkpoints_in(folder: Path) -> Iterator[str]:
     """Yield the names in *folder* that are checkpoints, or folders that stand for one."""
     for name in sorted(os.listdir(folder)):
         with suppress(CheckpointError):
-            if any(format_.locate(folder / name) for _, format_ in each_format()):
+            if claimed(folder / name, each_format()):
                 yield name
 
 

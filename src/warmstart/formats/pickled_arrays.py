@@ -5,17 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..binary.pickle import RawArray
 from ..errors import CorruptCheckpoint
-from ..spec import TensorSpec, checked_nbytes, shape_text
+from ..spec import NUMPY_CODES, TensorSpec, checked_nbytes, shape_text
 
 if TYPE_CHECKING:
     import numpy as np
-
-#: NumPy's codes -> dtypes.  (NumPy itself pickles those of ml_dtypes by their module.)
-CODES = {
-    "b1": "bool", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64",
-    "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64",
-    "f2": "float16", "f4": "float32", "f8": "float64", "c8": "complex64", "c16": "complex128",
-}  # fmt: skip
 
 
 def is_array(leaf: Any) -> bool:
@@ -24,13 +17,13 @@ def is_array(leaf: Any) -> bool:
         isinstance(leaf, RawArray)
         and not leaf.scalar
         and leaf.dtype is not None
-        and leaf.dtype.code in CODES
+        and leaf.dtype.code in NUMPY_CODES
     )
 
 
 def spec_of_array(name: str, array: RawArray) -> TensorSpec:
     """Return the spec of an array, whose bytes must be as many as its shape takes."""
-    dtype = CODES[array.dtype.code] if array.dtype else ""
+    dtype = NUMPY_CODES[array.dtype.code] if array.dtype else ""
     expected, found = checked_nbytes(dtype, array.shape), len(array.data)
     if expected != found:
         raise CorruptCheckpoint(

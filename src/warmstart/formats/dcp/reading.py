@@ -12,6 +12,7 @@ from ...source import Index, ListedSource
 from ...spec import RUN_PREFIX, TensorSpec, dtype_name
 from ..leaf_text import shown
 from ..notes import Notes, checked, decode
+from . import DATA, METADATA
 from .items import array_of, value_of
 from .metadata import Chunk, Contents, Place, read_metadata
 from .structure import TREE, Structure, encoded
@@ -20,8 +21,6 @@ from .tiling import shared
 if TYPE_CHECKING:
     import numpy as np
 
-METADATA = ".metadata"
-DATA = ".distcp"
 #: The item in which this library notes roles, aliases and metadata.
 NOTE = RUN_PREFIX + "state"
 #: Bytes between items up to this many are there to align the next one.

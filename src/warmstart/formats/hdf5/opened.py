@@ -11,9 +11,9 @@ from ...binary.mapped import map_shared
 from ...errors import CheckpointError, CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import checked_nbytes, numpy_dtype
 from ..arrays import array_over, settled
+from ..boxes import bounded
 from ..extras import needed
 from .file import Readable
-from .index import box_of
 from .walk import Dataset, Walk
 
 STRINGS = 16  # strings read at once: thousands may be one long one
@@ -100,7 +100,7 @@ class Hdf5File:
         view = self._view(dataset)
         if view is not None:
             return settled(np.array(view[index]))
-        box, rest = box_of(index, dataset.shape)
+        box, rest = bounded(index, dataset.shape)
         with translating():
             found = self._values(dataset, box)
         return np.asarray(found[rest])

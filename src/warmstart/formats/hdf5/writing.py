@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...binary.atomic import write_fully
 from ...binary.stream import start_writeback
 from ...errors import CannotHold, SaveError
 from ...source import Source
@@ -161,15 +162,9 @@ def write_values(file: FileIO, source: Source, places: Iterable[tuple[int, str]]
         values = bytes_of(values_to_write(source, source.specs[name]))
         for at in range(0, len(values), PIECE):
             piece = values[at : at + PIECE]
-            write_at(file, piece, begin + at)
+            file.seek(begin + at)
+            write_fully(file, piece)
             end = begin + at + len(piece)
             if end - started >= PIECE:
                 start_writeback()(file.fileno(), started, end - started)
                 started = end
-
-
-def write_at(file: FileIO, piece: memoryview, begin: int) -> None:
-    """Write all of *piece* from the byte *begin* on."""
-    done = 0
-    while done < len(piece):
-        done += os.pwrite(file.fileno(), piece[done:], begin + done)

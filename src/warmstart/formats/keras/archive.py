@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...binary.mapped import map_file
 from ...binary.window import file_bytes
-from ...binary.zip import Member, inflated, read_members
+from ...binary.zip import Member, member_bytes, read_members
 from ...errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedCheckpoint
 from ..hdf5.opened import Hdf5File
 from ..hdf5.source import Hdf5Source
@@ -66,7 +66,4 @@ def bytes_of_member(file: memoryview, member: Member, limit: int | None = None) 
     """Return the bytes of *member*: a view of the archive, or unpacked."""
     if limit is not None and member.size > limit:
         raise CorruptCheckpoint(f"{member.name} claims {member.size} bytes; {limit} are allowed")
-    packed = file[member.begin : member.end]
-    if not member.deflated:
-        return packed
-    return memoryview(b"".join(inflated(packed, member.size)))
+    return member_bytes(file, member)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...binary.checksum import crc32_of
 from ...binary.window import FileBytes, file_bytes
-from ...binary.zip import Member, inflated, read_members, runs_between
+from ...binary.zip import Member, inflated, member_bytes, read_members, runs_between
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
 from ...source import ListedSource, Source
 from ...spec import ITEMSIZES, RUN_PREFIX, TensorSpec
@@ -103,7 +103,7 @@ class NpzSource(ListedSource):
             return self._objects.read(name)
         entry = self._entries[name]
         with noting(self._place), noting(f"in the member {entry.member.name!r}"):
-            raw = member_bytes(self._file, entry.member, verify=name in self._unchecked)
+            raw = bytes_of(self._file, entry.member, verify=name in self._unchecked)
             self._unchecked.discard(name)
             return values(raw[entry.npy.begin :], entry.npy, entry.spec)
 
@@ -124,7 +124,7 @@ class NpzSource(ListedSource):
             with noting(f"in the member {member.name!r}"):
                 if member.deflated:
                     refuse_bomb(member.end - member.begin, member.size)
-                raw = member_bytes(self._file, member, verify=verify)
+                raw = bytes_of(self._file, member, verify=verify)
                 objects.add(raw[npy.begin :], name, name)
         twice = sorted({*objects.specs, *objects.metadata} & self._entries.keys())
         if twice:
@@ -135,7 +135,7 @@ class NpzSource(ListedSource):
         npy = headers.pop(NOTE, None)
         if npy is None:
             return Notes()
-        raw = member_bytes(self._file, members[NOTE], verify=True)
+        raw = bytes_of(self._file, members[NOTE], verify=True)
         return checked(decode(bytes(raw[npy.begin :])), headers)
 
 
@@ -215,29 +215,12 @@ def first_bytes(file: FileBytes, member: Member) -> bytes:
     return head[:MAX_HEAD]
 
 
-def member_bytes(file: FileBytes, member: Member, *, verify: bool) -> memoryview:
-    """Return the bytes of *member*: a view of the file, or unpacked into new memory."""
-    packed = file[member.begin : member.end]
-    if member.deflated:
-        packed = unpacked(inflated(packed, member.size), member.size)
-    if verify and crc32_of(packed) != member.crc:
+def bytes_of(file: FileBytes, member: Member, *, verify: bool) -> memoryview:
+    """Return the bytes of *member*, with *verify* checked."""
+    raw = member_bytes(file, member)
+    if verify and crc32_of(raw) != member.crc:
         raise CorruptCheckpoint("its CRC-32 is not that of its bytes: they were changed")
-    return packed
-
-
-def unpacked(pieces: Iterator[bytes], size: int) -> memoryview:
-    """Return the *pieces* as one, *size* bytes long."""
-    import numpy as np
-
-    try:
-        whole = np.empty(size, np.uint8).data
-    except MemoryError as error:
-        raise UnsupportedCheckpoint(f"{size} bytes do not fit into memory") from error
-    at = 0
-    for piece in pieces:
-        whole[at : at + len(piece)] = piece
-        at += len(piece)
-    return whole
+    return raw
 
 
 def values(raw: memoryview, npy: Npy, spec: TensorSpec) -> "np.ndarray":

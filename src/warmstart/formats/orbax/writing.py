@@ -12,17 +12,16 @@ from ...binary.folder import refuse_strangers, replacing_folder
 from ...binary.ocdbt import MANIFEST, MAX_KEY, Value, encoded_leaf, encoded_manifest
 from ...binary.stream import Stream
 from ...source import Source
-from ...spec import TensorSpec
+from ...spec import NUMPY_CODES, TensorSpec
 from ..arrays import bytes_of, encodable, note_faults, refuse_unheld, values_to_write
 from ..msgpack.leaves import roles_by_layout
 from ..msgpack.writing import containers_of, plain_leaves
 from ..notes import Notes, encode, notes_of
 from ..trees import IS_CONTAINER, MAX_DEPTH, SEPARATOR, as_metadata
 from .tree import EMPTY, NOTE
-from .zarr import CODES
 
 #: Names of dtypes to zarr's codes; the others go by their names.
-HELD = {dtype: ("|" if code[1:] == "1" else "<") + code for code, dtype in CODES.items()}
+HELD = {dtype: ("|" if code[1:] == "1" else "<") + code for code, dtype in NUMPY_CODES.items()}
 HELD |= {
     name: name
     for name in (

@@ -20,17 +20,9 @@ from operator import mod
 from typing import Any
 
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
-from ...spec import ITEMSIZES, checked_nbytes
+from ...spec import ITEMSIZES, NUMPY_CODES, checked_nbytes
 from ..boxes import Box
 from ..notes import parse_object
-
-#: NumPy's codes, without the byte order; other dtypes go by their names.
-CODES = {
-    "b1": "bool", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64",
-    "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64",
-    "f2": "float16", "f4": "float32", "f8": "float64", "c8": "complex64", "c16": "complex128",
-}  # fmt: skip
-
 
 #: How a chunk is stored: as its values, as a zstd frame, as a shard, or as only tensorstore knows.
 PLAIN, ZSTD, SHARD, FOREIGN = "plain", "zstd", "shard", "foreign"
@@ -106,7 +98,7 @@ def layout_2(said: dict[str, Any]) -> Layout:
     simple = not said["filters"] and said["order"] == "C"
     return Layout(
         version=2,
-        dtype=CODES.get(code[1:], code) if code[0] in "<>|" else code,
+        dtype=NUMPY_CODES.get(code[1:], code) if code[0] in "<>|" else code,
         shape=sizes(said["shape"]),
         chunks=tuple(max(n, 1) for n in sizes(said["chunks"])),
         packing=packing if packing and simple else FOREIGN,

@@ -15,7 +15,7 @@ from typing import Any
 from ...binary.checksum import crc32_of
 from ...binary.pickle import brief, loads
 from ...binary.window import FileBytes
-from ...binary.zip import Member, inflated, read_members, runs_between
+from ...binary.zip import Member, member_bytes, read_members, runs_between
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
 from .calls import TORCH, storage_of
 from .nodes import Storage
@@ -94,15 +94,13 @@ def open_archive(file: FileBytes, *, verify: bool) -> Archive:
 
 def unpacked(file: FileBytes, member: Member) -> memoryview:
     """Return the bytes of *member*: a view of the file, or unpacked where it was deflated."""
-    packed = file[member.begin : member.end]
-    if not member.deflated:
-        return packed
-    allowed = UNPACKED_ONCE + UNPACKED * len(packed)
-    if member.size > allowed:
+    packed = member.end - member.begin
+    allowed = UNPACKED_ONCE + UNPACKED * packed
+    if member.deflated and member.size > allowed:
         raise UnsupportedCheckpoint(
-            f"{len(packed)} bytes unpack to {member.size}, more than {allowed}: no checkpoint does"
+            f"{packed} bytes unpack to {member.size}, more than {allowed}: no checkpoint does"
         )
-    return memoryview(b"".join(inflated(packed, member.size)))
+    return member_bytes(file, member)
 
 
 def read_pickle(archive: Archive, name: str, folder: str) -> Any:
