@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from warmstart import CheckpointError, Session, TensorSpec
+from warmstart import CheckpointError, FreezeError, Session, TensorSpec
 from warmstart.names import parent
 from warmstart.source import no_such_tensor
 from warmstart.spec import spec_of
@@ -64,7 +64,15 @@ class MLPSession(Session):
             else:
                 self.read(name)[...] = value
 
-    def freeze(self, names: Collection[str], *, train_statistics: bool = False) -> "Held":
+    def freeze(
+        self,
+        names: Collection[str],
+        *,
+        train_statistics: bool = False,
+        regions: Mapping[str, Any] | None = None,
+    ) -> "Held":
+        if regions:
+            raise FreezeError(f"{', '.join(regions)}: only whole variables can be frozen here")
         return Held(self, names)
 
     def predictor(
@@ -78,6 +86,7 @@ class Held:
 
     def __init__(self, session: MLPSession, names: Collection[str]) -> None:
         self.names = tuple(names)
+        self.regions: Mapping[str, Any] = {}
         self._session = session
         self._optimizer = session.anchor._optimizer
         self._update = self._optimizer.update_params

@@ -19,7 +19,7 @@ LAYERS = (
     {"spec"},
     {"names"},
     {"binary"},
-    {"source"},
+    {"source", "layer"},
     {"formats"},
     {"sessions"},
     {"restore"},

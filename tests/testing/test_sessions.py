@@ -34,7 +34,7 @@ class Sloppy(MemorySession):
 class Unfrozen(MemorySession):
     """Says it holds still, and does not."""
 
-    def freeze(self, names, *, train_statistics=False):
+    def freeze(self, names, *, train_statistics=False, regions=None):
         freezing = super().freeze(names)
         self.held.clear()
         return freezing

@@ -1,6 +1,7 @@
 """Variables held still by name, and the proof that they were.
 
     frozen = freeze(session, "encoder/*")      from now on no step moves them, whoever takes it
+    frozen = freeze(session, {"emb": np.s_[:30_000]})          the same for some rows of a variable
     ...                                        train
     frozen.verify()                            raises, naming every variable that moved
     frozen.thaw()
@@ -11,7 +12,7 @@ a variable still is its session's business.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +21,8 @@ from ..names import Pattern, as_patterns, idle, selected
 from ..restore.rules import near_text
 from ..sessions import session_for
 from ..sessions.base import Freezing, Session
+from ..source import Index
+from ..spec import TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,19 +30,27 @@ if TYPE_CHECKING:
 
 def freeze(
     session_or_model: Any,
-    patterns: Pattern | Iterable[Pattern],
+    patterns: Pattern | Iterable[Pattern] | Mapping[Pattern, Index],
     *,
     train_statistics: bool = False,
 ) -> "Frozen":
     """Hold every variable that matches *patterns* still, bit for bit, until it is thawed.
+
+    A mapping says where: `{"embedding.weight": np.s_[:30_000]}` holds the first 30,000 rows and
+    lets the others train; `...` means the whole variable.
 
     No gradient, weight decay or leftover momentum moves them, in any training loop.  Statistics of
     a frozen normalisation layer are held as well, unless *train_statistics*.  Raise FreezeError,
     with nothing frozen, for a pattern that matches no variable or where the engine cannot promise.
     """
     session = session_for(session_or_model)
-    names = frozen_names(session, as_patterns(patterns))
-    return Frozen(session, session.freeze(names, train_statistics=train_statistics))
+    if not isinstance(patterns, Mapping):
+        names = frozen_names(session, as_patterns(patterns))
+        return Frozen(session, session.freeze(names, train_statistics=train_statistics))
+    where = frozen_regions(session, patterns)
+    regions = {name: index for name, index in where.items() if index is not ...}
+    options: dict[str, Any] = {"regions": regions} if regions else {}
+    return Frozen(session, session.freeze([*where], train_statistics=train_statistics, **options))
 
 
 class Frozen:
@@ -56,6 +67,11 @@ class Frozen:
     def names(self) -> tuple[str, ...]:
         """What is held still: what was asked for, and the statistics that belong to it."""
         return self._freezing.names
+
+    @property
+    def regions(self) -> Mapping[str, Index]:
+        """Those of `names` that are held in part: name -> where."""
+        return self._freezing.regions
 
     def verify(self) -> dict[str, str]:
         """Return the hash of every frozen variable, or raise FreezeError naming all that moved."""
@@ -104,7 +120,7 @@ class Frozen:
 
     def _hash(self, name: str) -> str | None:
         try:
-            return hash_of(self._session.read(name))
+            return hash_of(self._session.read(name)[self.regions.get(name, ...)])
         except CheckpointError:  # a variable without a value yet; `verify` says so
             return None
 
@@ -127,6 +143,36 @@ def frozen_names(session: Session, patterns: Collection[Pattern]) -> list[str]:
             "\n".join([f"these patterns match none of {len(names)} variables:", *rows])
         )
     return list(dict.fromkeys(names[name] for name in selected(names, patterns)))
+
+
+def frozen_regions(session: Session, patterns: Mapping[Pattern, Index]) -> dict[str, Index]:
+    """Return where each variable that *patterns* match is to be held; `...` is everywhere.
+
+    Raise FreezeError naming every variable that two patterns mean, or that an index does not fit.
+    """
+    found: dict[str, Index] = {}
+    faults = []
+    for pattern, index in patterns.items():
+        for name in frozen_names(session, [pattern]):
+            if name in found:
+                faults.append(f"  {name}: more than one pattern means it")
+            found[name] = index
+            faults += region_faults(session.specs[name], index)
+    if faults:
+        raise FreezeError("\n".join(["these parts of variables cannot be frozen:", *faults]))
+    return found
+
+
+def region_faults(spec: TensorSpec, index: Index) -> list[str]:
+    """Return what is wrong with *index* as a part of the variable *spec*, in a line or none."""
+    import numpy as np
+
+    empty = np.broadcast_to(np.zeros(()), spec.shape)  # of that shape, and of no size
+    try:
+        part = empty[index]
+    except (IndexError, TypeError, ValueError) as error:
+        return [f"  {spec.name} {spec}: {error}"]
+    return [] if part.size else [f"  {spec.name} {spec}: {index!r} is no part of it"]
 
 
 def named(names: Iterable[str]) -> str:

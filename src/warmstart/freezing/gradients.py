@@ -1,34 +1,54 @@
 """What is done to gradients before the optimizer sees them, said without a framework.
 
-    factors = processor.factors(names)         once, when the train op or the step is built
-    for name, factor in factors.items():       the engine multiplies; 0 means: no gradient at all
-        ...
+    processor.check(names)                                once, when the step or train op is built
+    gradients = processor.process(gradients, ops)         in the step, or where its graph is built
 
-A processor refuses to know tensors: it maps names to numbers.
+*gradients* are the engine's own tensors by the names of their variables; None is no gradient, and
+the optimizer then leaves the variable alone.  *ops* does what needs the framework.
 """
 
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import RuleError
 from ..names import compiled
 from ..restore.rules import near_text
 
+if TYPE_CHECKING:
+    import numpy as np
+
 log = logging.getLogger("warmstart")
+
+
+#: Gradients by the names of their variables; None: no gradient at all.
+Gradients = Mapping[str, Any]
+
+
+class GradientOps(Protocol):
+    """What an engine does with gradients, its own tensors, dense or sparse."""
+
+    def scaled(self, gradient: Any, factor: float) -> Any:
+        """Return *factor* times *gradient*."""
+
+    def clipped(self, gradients: Sequence[Any], norm: float) -> Sequence[Any]:
+        """Return *gradients* scaled down together so that their global norm is at most *norm*."""
+
+    def watched(self, gradient: Any, watcher: "Callable[[np.ndarray], None]") -> Any:
+        """Return *gradient*, shown to *watcher* as an array in every step; it may raise."""
 
 
 class GradientProcessor(ABC):
     """A change to gradients by the names of their variables."""
 
-    @abstractmethod
-    def factors(self, names: Iterable[str]) -> dict[str, float]:
-        """Return the factor for each of *names* whose gradient changes.
+    def check(self, names: Sequence[str]) -> None:  # noqa: B027  (most have nothing to mistype)
+        """Raise RuleError for what means none of the variables *names* that have a gradient."""
 
-        0 takes the gradient away, which is more than a gradient of zero: under momentum or Adam
-        that one still moves the variable.
-        """
+    @abstractmethod
+    def process(self, gradients: Gradients, ops: GradientOps) -> dict[str, Any]:
+        """Return the gradients that the optimizer is to see, by the same names."""
 
 
 class ScaleGradient(GradientProcessor):
@@ -59,10 +79,29 @@ class ScaleGradient(GradientProcessor):
             log.info("the gradient of %s is multiplied by %g", name, factor)
         return found
 
+    def check(self, names: Sequence[str]) -> None:
+        self.factors(names)
+
+    def process(self, gradients: Gradients, ops: GradientOps) -> dict[str, Any]:
+        """Return *gradients* times their factors; a factor of 0 takes the gradient away.
+
+        That is more than a gradient of zero, which still moves a variable under momentum or Adam.
+        """
+        factors = {name: self.scale_for(name) for name in gradients}
+        return {
+            name: gradient if factors[name] is None else scaled(gradient, factors[name], ops)
+            for name, gradient in gradients.items()
+        }
+
     def scale_for(self, name: str) -> float | None:
         """Return the factor of the first regex that matches *name*, None if there is none."""
         matched = (factor for regex, factor in self.multipliers if regex.fullmatch(name))
         return next(matched, None)
+
+
+def scaled(gradient: Any, factor: float | None, ops: GradientOps) -> Any:
+    """Return *factor* times *gradient*, None where there is none or the factor is 0."""
+    return None if gradient is None or not factor else ops.scaled(gradient, factor)
 
 
 def checked_pair(pair: tuple[str, float]) -> tuple[re.Pattern[str], float]:

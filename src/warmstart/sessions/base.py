@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
-from ..source import Source
+from ..layer import Layer
+from ..source import Index, Source
 from ..spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Freezing(Protocol):
     """Variables that an engine holds still until they are thawed."""
 
     names: tuple[str, ...]  # those asked for and the statistics that belong to them
+    regions: Mapping[str, Index]  # of those that are held in part, where
 
     def thaw(self) -> None:
         """Let the variables be trained again, with the optimizer state they had."""
@@ -50,6 +52,9 @@ class Session(Source):
 
     #: The engine's name in the table of sessions: "torch", "tf".
     engine: str
+
+    #: Whose names and axis orders its layers have, one of `layer.CONVENTIONS`; None: not known.
+    convention: str | None = None
 
     @property
     @abstractmethod
@@ -106,11 +111,23 @@ class Session(Source):
         """Return what no checkpoint can bring back, by name, with the reason."""
         return {}
 
+    def layers(self) -> Iterable[Layer]:
+        """Return the layers whose kind is known, so that they can be carried between frameworks."""
+        return ()
+
     @abstractmethod
-    def freeze(self, names: Collection[str], *, train_statistics: bool = False) -> Freezing:
+    def freeze(
+        self,
+        names: Collection[str],
+        *,
+        train_statistics: bool = False,
+        regions: Mapping[str, Index] | None = None,
+    ) -> Freezing:
         """Hold *names* still, bit for bit, whatever the training loop does.
 
-        Statistics of a frozen normalisation layer are held too, unless *train_statistics*.
+        Those that are keys of *regions* are held only where the index says (`np.s_[:1000]`), and
+        train elsewhere.  Statistics of a frozen normalisation layer are held too, unless
+        *train_statistics*.
         Raise FreezeError, changing nothing, when a train op already built would move one.
         """
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, FreezeError
 from ..names import parent
 from ..sessions.base import Freezing, Session
-from ..source import no_such_tensor
+from ..source import Index, no_such_tensor
 from ..spec import TensorSpec
 
 
@@ -71,7 +71,15 @@ class MemorySession(Session):
             self.arrays[name] = np.full(spec.shape, -1, spec.numpy_dtype)
         return new
 
-    def freeze(self, names: Collection[str], *, train_statistics: bool = False) -> Freezing:
+    def freeze(
+        self,
+        names: Collection[str],
+        *,
+        train_statistics: bool = False,
+        regions: Mapping[str, Index] | None = None,
+    ) -> Freezing:
+        if regions:
+            raise FreezeError("arrays in memory are frozen whole")
         return MemoryFreezing(tuple(names), self.held)
 
     def train(self, steps: int) -> None:
@@ -103,6 +111,7 @@ class MemoryFreezing:
 
     def __init__(self, names: tuple[str, ...], held: set[str]) -> None:
         self.names = names
+        self.regions: Mapping[str, Index] = {}
         self._held = held
         held.update(names)
 

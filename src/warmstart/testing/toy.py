@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import FreezeError
 from ..sessions.base import Freezing, Session
-from ..source import no_such_tensor
+from ..source import Index, no_such_tensor
 from ..spec import TensorSpec, spec_of
 
 ROLES = {"w": "trainable", "w/momentum": "slot"}
@@ -45,7 +45,13 @@ class ToySession(Session):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.generator.bit_generator.state = state["generator"]
 
-    def freeze(self, names: Collection[str], *, train_statistics: bool = False) -> Freezing:
+    def freeze(
+        self,
+        names: Collection[str],
+        *,
+        train_statistics: bool = False,
+        regions: Mapping[str, Index] | None = None,
+    ) -> Freezing:
         raise FreezeError("a toy cannot be frozen")
 
     def predictor(

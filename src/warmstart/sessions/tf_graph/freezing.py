@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from ...errors import FreezeError
 from ...names import parent
-from ...source import no_such_tensor
+from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from . import movers
 from .variables import Variable
@@ -71,6 +71,7 @@ class GraphFreezing:
         """Hold *variables*, which have been checked."""
         variables = list(variables)
         self.names = tuple(v.name for v in variables)
+        self.regions: Mapping[str, Index] = {}
         self._graph = graph
         self._op_names = [name for v in variables for name in v.op_names]
         self._thawed = False

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from ...errors import noting
-from ...source import no_such_tensor
+from ...errors import FreezeError, noting
+from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
 from . import freezing, values
@@ -122,8 +122,14 @@ class GraphSession(Session):
         return values.initialize(self.tf_session, list(map(self._finder(), names)))
 
     def freeze(
-        self, names: Collection[str], *, train_statistics: bool = False
+        self,
+        names: Collection[str],
+        *,
+        train_statistics: bool = False,
+        regions: Mapping[str, Index] | None = None,
     ) -> freezing.GraphFreezing:
+        if regions:
+            raise FreezeError(f"{', '.join(regions)}: graphs are frozen by whole variables")
         return freezing.freeze(
             self.graph, self.variables, self.specs, names, train_statistics=train_statistics
         )

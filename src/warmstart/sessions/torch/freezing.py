@@ -8,7 +8,7 @@
 Nothing of an optimizer is changed, so its slots are what they were when the variables are thawed.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ...errors import FreezeError
 from ...names import parent
-from ...source import no_such_tensor
+from ...source import Index, no_such_tensor
 from . import guard
 from .holding import hold_buffers, hold_rows, hold_statistics
 from .statistics import Statistics, statistics_in
@@ -38,6 +38,7 @@ class TorchFreezing:
     ) -> None:
         """Hold *parameters* and *buffers* still, and *layers* in evaluation mode."""
         self.names = names
+        self.regions: Mapping[str, Index] = {}
         self.parameters = parameters
         self.looked_into: WeakSet[Optimizer] = WeakSet()
         self.trained = {id(p) for p in parameters if p.requires_grad or guard.trained(p)}

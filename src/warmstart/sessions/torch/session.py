@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from ...source import no_such_tensor
+from ...errors import FreezeError
+from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
 from . import resuming, run_state
@@ -92,7 +93,15 @@ class TorchSession(Session):
         variables = self._look()
         return run_state.unresumable(self.module, variables, self._named_optimizer(variables))
 
-    def freeze(self, names: Collection[str], *, train_statistics: bool = False) -> TorchFreezing:
+    def freeze(
+        self,
+        names: Collection[str],
+        *,
+        train_statistics: bool = False,
+        regions: Mapping[str, Index] | None = None,
+    ) -> TorchFreezing:
+        if regions:
+            raise FreezeError(f"{', '.join(regions)}: modules are frozen by whole variables")
         return freeze(self.module, names, train_statistics=train_statistics)
 
     def predictor(

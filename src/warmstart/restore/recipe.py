@@ -1,0 +1,105 @@
+"""How a tensor that is asked for is made of the tensors of a source.
+
+    Taken("q")                                            as it is
+    Made(Transpose((1, 0)), (Taken("w"),))                one tensor, changed
+    Made(Concatenate(0), (Taken("q"), Taken("k")))        several made one
+
+A recipe is a value: it says what it needs and what comes of it before anything is read.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..spec import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Step(ABC):
+    """One change of values.  It is a frozen dataclass, so that recipes can be compared."""
+
+    @abstractmethod
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return what comes of tensors of *specs*; the name and the role are those of the first.
+
+        Raise RuleError saying what does not fit: both shapes, and what the step asked for.
+        """
+
+    @abstractmethod
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        """Return what comes of *arrays*, which are not changed; where that will do, a view."""
+
+    def inverse(self, specs: Sequence[TensorSpec]) -> "tuple[Recipe, ...] | None":
+        """Return the recipes that give back tensors of *specs*, or None where something is lost.
+
+        Their input is `Taken("")`, what this step makes.
+        """
+        return None
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """Return the step as a rule writes it: "transpose 1 0"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A tensor of the source as it is."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a step makes of one recipe or several."""
+
+    step: Step
+    inputs: "tuple[Recipe, ...]"
+
+
+Recipe = Taken | Made
+
+
+def names_in(recipe: Recipe) -> Iterator[str]:
+    """Yield the tensors that *recipe* needs, the first one first, each as often as it is needed."""
+    if isinstance(recipe, Taken):
+        yield recipe.name
+        return
+    for part in recipe.inputs:
+        yield from names_in(part)
+
+
+def spec_from(recipe: Recipe, specs: Mapping[str, TensorSpec]) -> TensorSpec:
+    """Return what *recipe* makes of tensors of *specs*, under the name of the first of them."""
+    if isinstance(recipe, Taken):
+        return specs[recipe.name]
+    return recipe.step.spec([spec_from(part, specs) for part in recipe.inputs])
+
+
+def value_from(recipe: Recipe, read: "Callable[[str], np.ndarray]") -> "np.ndarray":
+    """Return the values that *recipe* makes of what *read* gives by name."""
+    if isinstance(recipe, Taken):
+        return read(recipe.name)
+    return recipe.step.value([value_from(part, read) for part in recipe.inputs])
+
+
+def steps_of(recipe: Recipe) -> list[str]:
+    """Return what is done to the tensors of *recipe*, in words, the first step first."""
+    if isinstance(recipe, Taken):
+        return []
+    earlier = [text for part in recipe.inputs for text in steps_of(part)]
+    return [*dict.fromkeys(earlier), str(recipe.step)]
+
+
+def with_inputs(recipe: Recipe, inputs: "Mapping[str, Recipe]") -> Recipe:
+    """Return *recipe* with other recipes in place of the tensors it takes, by their names."""
+    if isinstance(recipe, Taken):
+        return inputs.get(recipe.name, recipe)
+    return Made(recipe.step, tuple(with_inputs(part, inputs) for part in recipe.inputs))
+
+
+def made(step: Step, *inputs: Any) -> Recipe:
+    """Return what *step* makes of *inputs*, recipes or names."""
+    return Made(step, tuple(Taken(i) if isinstance(i, str) else i for i in inputs))

@@ -1,0 +1,255 @@
+"""The steps of which recipes are made: what a rule can do to values.
+
+Axes count from 0, or from the end when negative.  A step says what comes of shapes before any value
+is read, and refuses what does not fit with both sides.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ..errors import RuleError
+from ..spec import TensorSpec, numpy_dtype, shape_text
+from .recipe import Recipe, Step, made
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose(Step):
+    """Put the axes into another order: axis i of the result is axis `axes[i]`; () reverses them."""
+
+    axes: tuple[int, ...] = ()
+
+    def order(self, spec: TensorSpec) -> tuple[int, ...]:
+        """Return the order of axes for a tensor of *spec*."""
+        rank = len(spec.shape)
+        order = tuple(a + rank if a < 0 else a for a in self.axes) or tuple(range(rank))[::-1]
+        if sorted(order) != list(range(rank)):
+            raise RuleError(
+                f"{self} needs {len(self.axes)} axes; {spec.name!r} is {shape_text(spec.shape)}"
+            )
+        return order
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        (spec,) = specs
+        return spec._replace(shape=tuple(spec.shape[axis] for axis in self.order(spec)))
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        return arrays[0].transpose(self.axes or None)
+
+    def inverse(self, specs: Sequence[TensorSpec]) -> tuple[Recipe, ...]:
+        order = self.order(specs[0])
+        return (made(Transpose(tuple(order.index(axis) for axis in range(len(order)))), ""),)
+
+    def __str__(self) -> str:
+        return " ".join(["transpose", *map(str, self.axes)])
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape(Step):
+    """Give the same values in the same order another shape; one side may be -1."""
+
+    shape: tuple[int, ...]
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        (spec,) = specs
+        known = math.prod(side for side in self.shape if side != -1)
+        shape = self.shape
+        if shape.count(-1) == 1 and known and spec.size % known == 0:
+            shape = tuple(spec.size // known if side == -1 else side for side in shape)
+        if -1 in shape or math.prod(shape) != spec.size:
+            raise RuleError(
+                f"{self} cannot hold {spec.name!r}, which is {shape_text(spec.shape)} "
+                f"({spec.size} values)"
+            )
+        return spec._replace(shape=shape)
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        return arrays[0].reshape(self.shape)
+
+    def inverse(self, specs: Sequence[TensorSpec]) -> tuple[Recipe, ...]:
+        return (made(Reshape(specs[0].shape), ""),)
+
+    def __str__(self) -> str:
+        return " ".join(["reshape", *map(str, self.shape)])
+
+
+@dataclass(frozen=True, slots=True)
+class Cast(Step):
+    """Give values another dtype; what rounding loses is lost."""
+
+    dtype: str
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        (spec,) = specs
+        if "string" in (spec.dtype, self.dtype):
+            raise RuleError(f"{self} cannot be done to {spec.name!r}, which is {spec}")
+        return spec._replace(dtype=self.dtype)
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        return arrays[0].astype(numpy_dtype(self.dtype), copy=False)
+
+    def __str__(self) -> str:
+        return f"cast {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Step):
+    """Keep *begin* to *end* (half-open) along an axis; None is where the axis begins or ends."""
+
+    axis: int
+    begin: int | None
+    end: int | None
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        (spec,) = specs
+        axis = axis_of(self, self.axis, spec)
+        size = spec.shape[axis]
+        if max(self.begin or 0, self.end or 0) > size:
+            raise RuleError(f"{self} goes beyond {spec.name!r}, which is {shape_text(spec.shape)}")
+        kept = len(range(size)[self.begin : self.end])
+        return spec._replace(shape=(*spec.shape[:axis], kept, *spec.shape[axis + 1 :]))
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        (array,) = arrays
+        before = self.axis % array.ndim
+        return array[(slice(None),) * before + (slice(self.begin, self.end),)]
+
+    def __str__(self) -> str:
+        sides = ("" if side is None else str(side) for side in (self.begin, self.end))
+        return f"slice axis {self.axis} {':'.join(sides)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pad(Step):
+    """Add *before* and *after* places along an axis, filled with *fill*."""
+
+    axis: int
+    before: int
+    after: int
+    fill: float = 0
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        (spec,) = specs
+        axis = axis_of(self, self.axis, spec)
+        size = spec.shape[axis] + self.before + self.after
+        return spec._replace(shape=(*spec.shape[:axis], size, *spec.shape[axis + 1 :]))
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        (array,) = arrays
+        widths = [(0, 0)] * array.ndim
+        widths[self.axis] = (self.before, self.after)
+        return np.pad(array, widths, constant_values=self.fill)
+
+    def inverse(self, specs: Sequence[TensorSpec]) -> tuple[Recipe, ...]:
+        size = specs[0].shape[self.axis]
+        return (made(Slice(self.axis, self.before, self.before + size), ""),)
+
+    def __str__(self) -> str:
+        return f"pad axis {self.axis} {self.before}:{self.after} with {self.fill:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenate(Step):
+    """Put tensors one behind the other along an axis."""
+
+    axis: int
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        first = specs[0]
+        axis = axis_of(self, self.axis, first)
+        others = {spec.shape[:axis] + spec.shape[axis + 1 :] for spec in specs}
+        if len({len(spec.shape) for spec in specs} | {spec.dtype for spec in specs}) != 2 or (
+            len(others) != 1
+        ):
+            found = ", ".join(f"{spec.name!r} {spec}" for spec in specs)
+            raise RuleError(f"{self} needs tensors that are alike but for that axis; found {found}")
+        size = sum(spec.shape[axis] for spec in specs)
+        return first._replace(shape=(*first.shape[:axis], size, *first.shape[axis + 1 :]))
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        return np.concatenate(arrays, self.axis)
+
+    def inverse(self, specs: Sequence[TensorSpec]) -> tuple[Recipe, ...]:
+        ends = [0]
+        for spec in specs:
+            ends.append(ends[-1] + spec.shape[self.axis])
+        return tuple(made(Slice(self.axis, begin, end), "") for begin, end in pairwise(ends))
+
+    def __str__(self) -> str:
+        return f"concatenate axis {self.axis}"
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Step):
+    """Add tensors of one shape up: two biases that a framework keeps as one."""
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        if len({(spec.dtype, spec.shape) for spec in specs}) != 1:
+            found = ", ".join(f"{spec.name!r} {spec}" for spec in specs)
+            raise RuleError(f"only tensors that are alike can be added; found {found}")
+        return specs[0]
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        total = arrays[0]
+        for array in arrays[1:]:
+            total = total + array
+        return total
+
+    def __str__(self) -> str:
+        return "add"
+
+
+@dataclass(frozen=True, slots=True)
+class Fill(Step):
+    """Give a tensor like the input, of one value everywhere."""
+
+    fill: float
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        return specs[0]
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        return np.full_like(arrays[0], self.fill)
+
+    def __str__(self) -> str:
+        return f"fill {self.fill:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Flip(Step):
+    """Turn the order along axes around."""
+
+    axes: tuple[int, ...]
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        return specs[0]
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        return np.flip(arrays[0], self.axes)
+
+    def inverse(self, specs: Sequence[TensorSpec]) -> tuple[Recipe, ...]:
+        return (made(self, ""),)
+
+    def __str__(self) -> str:
+        return " ".join(["flip", *map(str, self.axes)])
+
+
+def axis_of(step: Step, axis: int, spec: TensorSpec) -> int:
+    """Return *axis* counted from 0; raise if *spec* does not have it."""
+    rank = len(spec.shape)
+    if not -rank <= axis < rank:
+        raise RuleError(f"{step}: {spec.name!r} is {shape_text(spec.shape)} and has no such axis")
+    return axis % rank
