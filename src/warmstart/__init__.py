@@ -40,7 +40,14 @@ if TYPE_CHECKING:
     from .freezing.context import freeze_variables as freeze_variables
     from .freezing.frozen import Frozen as Frozen
     from .freezing.frozen import freeze as freeze
+    from .freezing.gradients import FilterNoneGrad as FilterNoneGrad
+    from .freezing.gradients import GlobalNormClip as GlobalNormClip
+    from .freezing.gradients import GradientProcessor as GradientProcessor
+    from .freezing.gradients import MapGradient as MapGradient
     from .freezing.gradients import ScaleGradient as ScaleGradient
+    from .freezing.watching import CheckGradient as CheckGradient
+    from .freezing.watching import PrintGradient as PrintGradient
+    from .freezing.watching import SummaryGradient as SummaryGradient
     from .restore.report import Report as Report
     from .restore.rules import drop as drop
     from .restore.rules import keep as keep
@@ -119,7 +126,14 @@ PUBLIC: dict[str, str] = {
     **dict.fromkeys(("drop", "keep", "rename"), "restore.rules"),
     **dict.fromkeys(("Frozen", "freeze"), "freezing.frozen"),
     "freeze_variables": "freezing.context",
-    "ScaleGradient": "freezing.gradients",
+    **dict.fromkeys(
+        (
+            "FilterNoneGrad", "GlobalNormClip", "GradientProcessor", "MapGradient",
+            "ScaleGradient",
+        ),
+        "freezing.gradients",
+    ),
+    **dict.fromkeys(("CheckGradient", "PrintGradient", "SummaryGradient"), "freezing.watching"),
     "logger": "train",
     **dict.fromkeys(("AutoResumeTrainConfig", "TrainConfig", "launch_train"), "train.config"),
     "Trainer": "train.trainer",

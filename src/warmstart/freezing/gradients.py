@@ -5,8 +5,11 @@
 
 *gradients* are the engine's own tensors by the names of their variables; None is no gradient, and
 the optimizer then leaves the variable alone.  *ops* does what needs the framework.
+
+A model shows its processors as `gradprocs`.  They are applied in the order given.
 """
 
+import inspect
 import logging
 import re
 from abc import ABC, abstractmethod
@@ -37,7 +40,14 @@ class GradientOps(Protocol):
         """Return *gradients* scaled down together so that their global norm is at most *norm*."""
 
     def watched(self, gradient: Any, watcher: "Callable[[np.ndarray], None]") -> Any:
-        """Return *gradient*, shown to *watcher* as an array in every step; it may raise."""
+        """Return *gradient*, shown to *watcher* as an array in every step; it may raise.
+
+        *watcher* has returned when the step has, and what it raises the step raises, before any
+        variable has moved.  Of a sparse gradient it sees the values alone.
+        """
+
+    def variable(self, name: str) -> Any:
+        """Return the engine's own variable called *name*, for functions of who wrote the model."""
 
 
 class GradientProcessor(ABC):
@@ -49,6 +59,113 @@ class GradientProcessor(ABC):
     @abstractmethod
     def process(self, gradients: Gradients, ops: GradientOps) -> dict[str, Any]:
         """Return the gradients that the optimizer is to see, by the same names."""
+
+    def measured(self) -> dict[str, float]:
+        """Return what was measured of the gradients of the last step, as metrics of that step."""
+        return {}
+
+    def arrays(self) -> "dict[str, np.ndarray]":
+        """Return gradients of the last step, by name, to be drawn as histograms."""
+        return {}
+
+
+class FilterNoneGrad(GradientProcessor):
+    """Tell, once, which variables have no gradient.  Every engine leaves them as they are.
+
+    With *verbose* False nothing is told.
+    """
+
+    def __init__(self, verbose: bool = True) -> None:
+        self.verbose = verbose
+        self._told: set[str] = set()
+
+    def process(self, gradients: Gradients, ops: GradientOps) -> dict[str, Any]:
+        new = [name for name, g in gradients.items() if g is None and name not in self._told]
+        self._told.update(new)
+        if new and self.verbose:
+            log.warning("no gradient for %d variables: %s", len(new), ", ".join(new))
+        return dict(gradients)
+
+
+class GlobalNormClip(GradientProcessor):
+    """Scale all gradients down together so that the norm of all of them is at most *global_norm*.
+
+    That norm is the square root of the sum of the squares of everything in every gradient.
+    """
+
+    def __init__(self, global_norm: float) -> None:
+        if not global_norm > 0:
+            raise ValueError(f"global_norm is {global_norm}; expected a number above 0")
+        self.global_norm = float(global_norm)
+
+    def process(self, gradients: Gradients, ops: GradientOps) -> dict[str, Any]:
+        there = {name: gradient for name, gradient in gradients.items() if gradient is not None}
+        if not there:
+            return dict(gradients)
+        clipped = ops.clipped(list(there.values()), self.global_norm)
+        return {**gradients, **dict(zip(there, clipped, strict=True))}
+
+
+class SelectedGradients(GradientProcessor):
+    """A change to those gradients whose variables' names a regex matches in full."""
+
+    def __init__(self, regex: str | re.Pattern[str] = ".*") -> None:
+        self.regex = compiled(regex)
+
+    def check(self, names: Sequence[str]) -> None:
+        refuse_idle([self.regex], names)
+
+    def process(self, gradients: Gradients, ops: GradientOps) -> dict[str, Any]:
+        return {
+            name: gradient
+            if gradient is None or not self.regex.fullmatch(name)
+            else self.changed(name, gradient, ops)
+            for name, gradient in gradients.items()
+        }
+
+    @abstractmethod
+    def changed(self, name: str, gradient: Any, ops: GradientOps) -> Any:
+        """Return what the optimizer is to see in place of *gradient*; None for nothing."""
+
+
+class MapGradient(SelectedGradients):
+    """Apply *func* to the gradients of the variables that *regex* matches.
+
+    *func* takes a gradient, or a gradient and its variable, as the framework's own objects, and
+    returns a gradient; None takes it away, and the variable is left as it is.  Where steps are
+    compiled, so is *func*.
+    """
+
+    def __init__(self, func: Callable[..., Any], regex: str | re.Pattern[str] = ".*") -> None:
+        super().__init__(regex)
+        self.func = func
+        self._takes_variable = positional(func) == 2
+
+    def changed(self, name: str, gradient: Any, ops: GradientOps) -> Any:
+        if self._takes_variable:
+            return self.func(gradient, ops.variable(name))
+        return self.func(gradient)
+
+
+def positional(func: Callable[..., Any]) -> int:
+    """Return whether *func* is to be given 1 argument or 2; TypeError when it can take neither."""
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except ValueError:  # built in, and not saying
+        return 1
+    needed = [p for p in parameters if p.default is p.empty and p.kind in POSITIONAL]
+    if len(needed) in (1, 2):
+        return len(needed)
+    if len(needed) == 0 and any(p.kind in (*POSITIONAL, VARIADIC) for p in parameters):
+        return 1
+    raise TypeError(
+        f"{func!r} takes {len(needed)} arguments; MapGradient gives it a gradient, "
+        "or a gradient and its variable"
+    )
+
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+VARIADIC = inspect.Parameter.VAR_POSITIONAL
 
 
 class ScaleGradient(GradientProcessor):
@@ -66,6 +183,7 @@ class ScaleGradient(GradientProcessor):
         pairs = [multipliers] if isinstance(multipliers, tuple | str) else list(multipliers)
         self.multipliers = tuple(checked_pair(pair) for pair in pairs)
         self.verbose = verbose
+        self._scales: dict[str, float | None] = {}  # matched once: an eager engine asks each step
 
     def factors(self, names: Iterable[str]) -> dict[str, float]:
         """Return the factor of each of *names* that a regex matches in full.
@@ -95,8 +213,10 @@ class ScaleGradient(GradientProcessor):
 
     def scale_for(self, name: str) -> float | None:
         """Return the factor of the first regex that matches *name*, None if there is none."""
-        matched = (factor for regex, factor in self.multipliers if regex.fullmatch(name))
-        return next(matched, None)
+        if name not in self._scales:
+            matched = (factor for regex, factor in self.multipliers if regex.fullmatch(name))
+            self._scales[name] = next(matched, None)
+        return self._scales[name]
 
 
 def scaled(gradient: Any, factor: float | None, ops: GradientOps) -> Any:
