@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from warmstart.errors import NameConflict
 from warmstart.restore.matching import make_plan
 from warmstart.restore.plan import Part, Verdict
+from warmstart.restore.recipe import Taken
 from warmstart.restore.sessinit import every_name
 from warmstart.source import DictSource
 from warmstart.spec import TensorSpec
@@ -101,7 +102,7 @@ def test_a_tied_tensor_fills_both_of_an_untied_model():
 def test_two_tensors_for_a_tied_variable_are_a_tie_to_be_checked():
     session = MemorySession([TensorSpec("emb", "float32", (2,), "trainable")], {"head": "emb"})
     plan = make_plan([part({"head": np.ones(2), "emb": np.ones(2)})], session)
-    assert [(tie.match.old, tie.other.name) for tie in plan.ties] == [("emb", "head")]
+    assert [(tie.match.old, tie.other.old) for tie in plan.ties] == [("emb", "head")]
     assert verdicts(plan) == {"head": "loaded", "emb": "loaded"}
 
 
@@ -165,7 +166,7 @@ def test_a_slot_alone_is_filled(session):
 def test_an_explicit_part_leaves_the_rest_unasked(session):
     source = DictSource({"enc/w": ENC_W, "extra": ENC_W, "step": np.int64(1)})
     plan = make_plan(
-        [Part(source, {"enc/w": "enc/w", "step": "step"}, "chosen", explicit=True)], session
+        [Part(source, {n: Taken(n) for n in ("enc/w", "step")}, "chosen", explicit=True)], session
     )
     counted = Counter(targets(plan).values())
     assert counted == {"loaded": 2, "kept": 4}

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from ..errors import RestoreMismatch, number_of
 from ..names import grouped, parent
 from .plan import Misfit, Plan, Verdict
-from .report import aligned
+from .report import aligned, checkpoint_side
 
 #: Lines of one warning; beyond it the rest is counted.
 MAX_LINES = 30
@@ -41,7 +41,7 @@ def misfit_rows(misfits: Iterable[Misfit], plan: Plan) -> list[str]:
         (
             m.match.target.name,
             f"model {m.match.target}",
-            f"checkpoint {m.match.source}",
+            f"checkpoint {checkpoint_side(m.match)}",
             *([f"in {plan.labels[m.match.part]}"] if several else []),
         )
         for m in misfits

@@ -1,4 +1,4 @@
-"""Making a plan: which tensor of which source belongs to which variable.  Pure.
+"""Making a plan: what of which source belongs to which variable.  Pure.
 
 Names are equal after rules; `w` and `w:0` are one name, and either name of a tied tensor or of a
 tied variable will do.
@@ -14,6 +14,7 @@ from ..spec import RUN_PREFIX, TensorSpec
 from .fit import misfit
 from .near_misses import nearest
 from .plan import Match, Misfit, Part, Plan, Tie, Verdict
+from .recipe import first_name, names_in, spec_from, without_aliases
 from .slots import training_only
 
 Specs = Mapping[str, TensorSpec]
@@ -68,14 +69,20 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
 
 def created_by(part: Part, session: Session) -> Specs:
     """Return the slots that *session* would create if *part* filled them."""
-    specs, known = part.source.specs, session.specs
-    canonical = part.source.aliases
+    specs, known = specs_by_every_name(part.source), session.specs
     unknown = {
-        bare: specs[canonical.get(old, old)].renamed(bare)
-        for new, old in part.origin.items()
+        bare: spec_from(recipe, specs).renamed(bare)
+        for new, recipe in part.origin.items()
         if (bare := without_output(new)) not in known and not bare.startswith(RUN_PREFIX)
     }
     return session.creatable(unknown)
+
+
+def specs_by_every_name(source: Source) -> dict[str, TensorSpec]:
+    """Return what each tensor of *source* is by each of its names."""
+    specs = dict(source.specs.items())  # one pass: a lazy mapping finds single names slowly
+    specs.update({alias: specs[own] for alias, own in source.aliases.items()})
+    return specs
 
 
 def matches_of(
@@ -86,20 +93,21 @@ def matches_of(
     Raise NameConflict naming every two tensors that end on one name.
     """
     found: dict[str, list[tuple[str, Match]]] = {}
-    for new, old in part.origin.items():
+    known, others = specs_by_every_name(part.source), part.source.aliases
+    for new, recipe in part.origin.items():
         bare = without_output(new)
         target = specs.get(aliases.get(bare, bare))
         if target is not None:
-            source = part.source.specs[part.source.aliases.get(old, old)]
-            found.setdefault(target.name, []).append((bare, Match(target, source, old, index)))
+            source, own = spec_from(recipe, known), without_aliases(recipe, others)
+            match = Match(target, source, first_name(recipe), index, own)
+            found.setdefault(target.name, []).append((bare, match))
     refuse_conflicts(found, part.label)
     matches: list[Match] = []
     ties: list[Tie] = []
     for name, claims in found.items():
         first = next((match for bare, match in claims if bare == name), claims[0][1])
-        others = [match for _, match in claims if match.source.name != first.source.name]
         matches.append(first)
-        ties += [Tie(first, other.source) for other in others]
+        ties += [Tie(first, match) for _, match in claims if match.recipe != first.recipe]
     return matches, ties
 
 
@@ -110,7 +118,7 @@ def refuse_conflicts(found: Mapping[str, list[tuple[str, Match]]], label: str) -
         by_name: dict[str, Match] = {}
         for bare, match in claims:
             first = by_name.setdefault(bare, match)
-            if first.source.name != match.source.name:
+            if first.recipe != match.recipe:
                 conflicts.append(f"  {first.old!r} and {match.old!r} are both {bare!r}")
     if conflicts:
         raise NameConflict(
@@ -195,12 +203,13 @@ def source_verdicts(
         verdict = Verdict.OVERRIDDEN if match.target.name in winners else Verdict.KEPT
         verdict = Verdict.MISMATCHED if id(match) in unfit else verdict
         verdict = Verdict.LOADED if id(match) in winning else verdict
-        first = given[match.part].setdefault(match.source.name, verdict)
-        given[match.part][match.source.name] = min(first, verdict, key=BEST_FIRST.index)
+        of_part = given[match.part]
+        for name in match.tensors:
+            of_part[name] = min(of_part.get(name, verdict), verdict, key=BEST_FIRST.index)
     for tie in ties:
-        given[tie.match.part].setdefault(
-            tie.other.name, given[tie.match.part][tie.match.source.name]
-        )
+        of_part = given[tie.match.part]
+        for name in tie.other.tensors:
+            of_part.setdefault(name, of_part[tie.match.tensors[0]])
     return tuple(
         {name: known.get(name) or unmet[name] for name in part.source.specs}
         for part, known in zip(parts, given, strict=True)
@@ -209,8 +218,10 @@ def source_verdicts(
 
 
 def tensors_asked_for(part: Part) -> set[str]:
-    """Return the tensors of *part* that have a name after its rules."""
-    return {part.source.aliases.get(old, old) for old in part.origin.values()}
+    """Return the tensors of *part* that have a name after its rules, or go into one that has."""
+    others = part.source.aliases
+    names = (name for recipe in part.origin.values() for name in names_in(recipe))
+    return {others.get(name, name) for name in names}
 
 
 def unmet_verdicts(part: Part) -> dict[str, Verdict]:

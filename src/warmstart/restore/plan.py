@@ -1,6 +1,7 @@
 """What a restore would do, decided from specs alone: nothing is read, assigned or logged.
 
-    parts = [Part(source, origin, label), ...]     the sources of a chain, the later one wins
+    parts = [Part(source, origin, label), ...]     the sources of a chain, the later one wins;
+                                                   origin is name asked for -> recipe of it
     plan  = make_plan(parts, session)              see matching.py
     for name, verdict in plan.targets.items(): ...
 
@@ -14,6 +15,7 @@ from enum import StrEnum
 from ..names import without_output
 from ..source import Source
 from ..spec import TensorSpec
+from .recipe import Made, Recipe, names_in, steps_of
 
 
 class Verdict(StrEnum):
@@ -30,10 +32,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One source of a chain, and which of its tensors are asked for under which names."""
+    """One source of a chain, what is asked for of it, and how that is made of its tensors."""
 
     source: Source
-    origin: Mapping[str, str]  # name asked for -> name in the source
+    origin: Mapping[str, Recipe]  # name asked for -> what it is made of; aliases will do
     label: str  # what messages call the source: mostly its path
     withheld: frozenset[str] = frozenset()  # names that rules keep from being filled
     ignore_mismatch: bool = False
@@ -42,12 +44,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A tensor of a source that belongs to a variable."""
+    """What a source has for a variable: a tensor as it is, or what a recipe makes of several."""
 
     target: TensorSpec
-    source: TensorSpec
+    source: TensorSpec  # of what the recipe makes, under the name of the first tensor it takes
     old: str  # the name it was found by: that of `source`, or an alias
     part: int  # index in the chain
+    recipe: Recipe  # of the source's tensors, each under its own name
 
     @property
     def cast(self) -> bool:
@@ -58,6 +61,21 @@ class Match:
     def renamed(self) -> bool:
         """Whether the variable bears another name than the tensor."""
         return without_output(self.old) != self.target.name
+
+    @property
+    def transformed(self) -> bool:
+        """Whether the values are other than the tensor's, beside a cast."""
+        return isinstance(self.recipe, Made)
+
+    @property
+    def steps(self) -> str:
+        """What is done to the tensors, in words: "transpose 1 0"."""
+        return ", ".join(steps_of(self.recipe))
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The tensors of the source that feed the variable, the first one first."""
+        return tuple(dict.fromkeys(names_in(self.recipe)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +89,10 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """Two tensors of one source for one tied variable: their values must be equal."""
+    """What one source has twice for one tied variable: the values must be equal."""
 
     match: Match
-    other: TensorSpec
+    other: Match
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,13 @@ def names_in(recipe: Recipe) -> Iterator[str]:
         yield from names_in(part)
 
 
+def first_name(recipe: Recipe) -> str:
+    """Return the first tensor that *recipe* takes, by which it is known."""
+    while isinstance(recipe, Made):
+        recipe = recipe.inputs[0]
+    return recipe.name
+
+
 def spec_from(recipe: Recipe, specs: Mapping[str, TensorSpec]) -> TensorSpec:
     """Return what *recipe* makes of tensors of *specs*, under the name of the first of them."""
     if isinstance(recipe, Taken):
@@ -91,6 +98,14 @@ def steps_of(recipe: Recipe) -> list[str]:
         return []
     earlier = [text for part in recipe.inputs for text in steps_of(part)]
     return [*dict.fromkeys(earlier), str(recipe.step)]
+
+
+def without_aliases(recipe: Recipe, aliases: Mapping[str, str]) -> Recipe:
+    """Return *recipe* with every tensor under its own name (alias -> that)."""
+    if isinstance(recipe, Taken):
+        own = aliases.get(recipe.name)
+        return recipe if own is None else Taken(own)
+    return Made(recipe.step, tuple(without_aliases(part, aliases) for part in recipe.inputs))
 
 
 def with_inputs(recipe: Recipe, inputs: "Mapping[str, Recipe]") -> Recipe:

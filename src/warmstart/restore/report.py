@@ -59,6 +59,11 @@ class Report:
         return {name: m.old for name, m in self.plan.matches.items() if m.renamed}
 
     @property
+    def transformed(self) -> dict[str, str]:
+        """Loaded variables whose values a rule or a layout changed: name -> "transpose 1 0"."""
+        return {name: m.steps for name, m in self.plan.matches.items() if m.transformed}
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Variables of the model that no source has; slots and counters are not counted."""
         return tuple(self.plan.named(Verdict.MISSING))
@@ -139,6 +144,8 @@ class Report:
     def _note(self, name: str) -> str:
         notes = []
         match = self.plan.matches.get(name)
+        if match and match.transformed:
+            notes.append(match.steps)
         if match and match.cast:
             notes.append(cast_text(match))
         if name in self.overridden:
@@ -155,7 +162,12 @@ def cast_text(match: Match) -> str:
 
 def misfit_text(match: Match) -> str:
     """Return both sides of what does not fit."""
-    return f"model {match.target}, checkpoint {match.source}"
+    return f"model {match.target}, checkpoint {checkpoint_side(match)}"
+
+
+def checkpoint_side(match: Match) -> str:
+    """Return what the checkpoint offers: "float32 (4, 3) after transpose 1 0"."""
+    return f"{match.source} after {match.steps}" if match.transformed else str(match.source)
 
 
 def aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:

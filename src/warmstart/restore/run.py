@@ -3,7 +3,7 @@ is set.
 
     specs     every misfit, in one error                       no value read yet
     values    every tensor asked for is read once: checksums, casts, the equality of tied tensors
-    assign    one tensor in memory at a time, in the order of the file
+    assign    one variable at a time, in the order of the file; in memory is what its recipe takes
     initial   variables without a value get their initial one
     warn      both one-sided lists, once each
 
@@ -13,15 +13,16 @@ that fails to set a variable of the right shape and dtype.  The error then says 
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import NameConflict, RestoreMismatch, noting
 from ..sessions.base import Session
-from ..source import DictSource
+from ..source import DictSource, Source
 from ..spec import TensorSpec
 from .explain import mismatch_error, warnings_of
 from .plan import Match, Part, Plan
+from .recipe import value_from
 from .report import Report
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("warmstart")
 
-#: The tensors of one part that are asked for, each with the variables it fills.
-Wanted = Mapping[str, list[Match]]
+#: What is asked for of one part, in the order of its file.
+Wanted = Sequence[Match]
 
 
 def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
@@ -38,7 +39,7 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
     error = mismatch_error(plan)
     if error is not None:
         raise error
-    wanted = [wanted_of(plan, index) for index in range(len(parts))]
+    wanted = [wanted_of(plan, index, part.source) for index, part in enumerate(parts)]
     check_ties(plan, parts)
     check_values(wanted, parts)
     assign(wanted, parts, session)
@@ -51,23 +52,21 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
     return report
 
 
-def wanted_of(plan: Plan, part: int) -> Wanted:
-    """Return what is read of one part: tensor -> the matches it is read for."""
-    wanted: dict[str, list[Match]] = {}
-    for match in plan.matches.values():
-        if match.part == part:
-            wanted.setdefault(match.source.name, []).append(match)
-    return wanted
+def wanted_of(plan: Plan, part: int, source: Source) -> Wanted:
+    """Return what is read of one part, by where the first tensor of each lies."""
+    wanted = [match for match in plan.matches.values() if match.part == part]
+    place = {name: rank for rank, name in enumerate(source.read_order() if wanted else ())}
+    return sorted(wanted, key=lambda match: place[match.source.name])
 
 
 def check_ties(plan: Plan, parts: Sequence[Part]) -> None:
     """Raise if two tensors for one tied variable differ, naming all such."""
     conflicts = []
     for tie in plan.ties:
-        source = parts[tie.match.part].source
-        if not same_bits(source.read(tie.match.source.name), source.read(tie.other.name)):
+        part = parts[tie.match.part]
+        if not same_bits(*(array for _, array in made([tie.match, tie.other], part))):
             conflicts.append(
-                f"  {tie.match.old!r} and {tie.other.name!r} differ, "
+                f"  {tie.match.old!r} and {tie.other.old!r} differ, "
                 f"and both are {tie.match.target.name!r}"
             )
     if conflicts:
@@ -81,25 +80,29 @@ def check_ties(plan: Plan, parts: Sequence[Part]) -> None:
 def check_values(wanted: Sequence[Wanted], parts: Sequence[Part]) -> None:
     """Read all that is asked for once, so that what cannot be read or cast is met beforehand."""
     overflows = []
-    for tensors, part in zip(wanted, parts, strict=True):
+    for matches, part in zip(wanted, parts, strict=True):
         in_memory = isinstance(part.source, DictSource | Session)
-        for name, matches in each(tensors, part):
-            casts = [match for match in matches if match.cast]
-            if in_memory and not casts:
-                continue
-            with noting(f"while reading {part.label}; nothing was assigned"):
-                array = part.source.read(name)
-            overflows += [m for m in casts if overflows_in(array, m.target)]
+        doubtful = [match for match in matches if match.cast or not in_memory]
+        for match, array in made(doubtful, part, "; nothing was assigned"):
+            if match.cast and overflows_in(array, match.target):
+                overflows.append(match)
     if overflows:
         rows = [f"  {m.target.name}: {m.source} is beyond {m.target.dtype}" for m in overflows]
         raise RestoreMismatch("\n".join(["values would become infinite; nothing assigned:", *rows]))
 
 
-def each(tensors: Wanted, part: Part) -> Iterator[tuple[str, list[Match]]]:
-    """Yield the tensors of *part* that are asked for, in the order of its file."""
-    for name in part.source.read_order() if tensors else ():
-        if name in tensors:
-            yield name, tensors[name]
+def made(matches: Wanted, part: Part, otherwise: str = "") -> "Iterator[tuple[Match, np.ndarray]]":
+    """Yield each of *matches* with its values; an error in reading ends with *otherwise*.
+
+    What the next one takes as well is not read again.
+    """
+    held: dict[str, np.ndarray] = {}
+    for match in matches:
+        held = {name: held[name] for name in match.tensors if name in held}
+        with noting(f"while reading {part.label}{otherwise}"):
+            for name in match.tensors:
+                held[name] = held[name] if name in held else part.source.read(name)
+        yield match, value_from(match.recipe, held.__getitem__)
 
 
 def assign(wanted: Sequence[Wanted], parts: Sequence[Part], session: Session) -> None:
@@ -108,7 +111,7 @@ def assign(wanted: Sequence[Wanted], parts: Sequence[Part], session: Session) ->
     try:
         session.assign(values(wanted, parts, done))
     except Exception as error:
-        total = sum(len(matches) for tensors in wanted for matches in tensors.values())
+        total = sum(map(len, wanted))
         error.add_note(f"{len(done)} of {total} variables may have been set before this")
         raise
 
@@ -117,23 +120,20 @@ def values(
     wanted: Sequence[Wanted], parts: Sequence[Part], done: list[str]
 ) -> "Iterator[tuple[str, np.ndarray]]":
     """Yield every variable with its value, adding its name to *done*."""
-    for tensors, part in zip(wanted, parts, strict=True):
-        for name, matches in each(tensors, part):
-            with noting(f"while reading {part.label}"):
-                array = part.source.read(name)
-            for match in matches:
-                done.append(match.target.name)
-                yield match.target.name, cast(array, match.target)
+    for matches, part in zip(wanted, parts, strict=True):
+        for match, array in made(matches, part):
+            done.append(match.target.name)
+            yield match.target.name, cast(array, match.target)
 
 
 def cast(array: "np.ndarray", target: TensorSpec) -> "np.ndarray":
-    """Return *array* in the dtype of *target*; strings stay as they are."""
+    """Return *array* in the dtype of *target* and in C order; strings stay as they are."""
     import numpy as np
 
     if target.dtype == "string":
-        return array
+        return np.asarray(array, order="C")
     with np.errstate(over="ignore", invalid="ignore"):  # looked for in `overflows_in`
-        return array.astype(target.numpy_dtype, copy=False)
+        return array.astype(target.numpy_dtype, order="C", copy=False)
 
 
 def overflows_in(array: "np.ndarray", target: TensorSpec) -> bool:

@@ -20,8 +20,10 @@ from ..names import inside, without_output
 from ..sessions import session_for
 from ..sessions.base import Session
 from ..source import DictSource, Source, Variables, as_array
+from .layouts import carried
 from .matching import is_slot, make_plan
 from .plan import Part, Plan
+from .recipe import Recipe, Taken, first_name, with_inputs, without_aliases
 from .report import Report
 from .rule_kinds import Prefix, Rule, Table
 from .rules import fellows_of, near_text, parse, refuse_idle, trace
@@ -42,7 +44,7 @@ class SessionInit(ABC):
         """Return what `init` would do; nothing is changed, and misfits are listed, not raised."""
         session = session_for(session_or_model)
         with ExitStack() as stack:
-            return make_plan(self.parts(session, stack), session)
+            return make_plan(self.prepared(session, stack), session)
 
     def init(self, session_or_model: Any) -> Report:
         """Give the model its values and say what became of every name.
@@ -52,8 +54,12 @@ class SessionInit(ABC):
         """
         session = session_for(session_or_model)
         with ExitStack() as stack:
-            parts = self.parts(session, stack)
+            parts = self.prepared(session, stack)
             return carry_out(make_plan(parts, session), parts, session)
+
+    def prepared(self, session: Session, stack: ExitStack) -> list[Part]:
+        """Return `parts` as *session* needs them: layers of other frameworks in its own layout."""
+        return carried(self.parts(session, stack), session)
 
 
 class ChainInit(SessionInit):
@@ -192,9 +198,9 @@ def ignored_names(ignore: Any) -> tuple[str, ...]:
     return names
 
 
-def every_name(source: Source) -> dict[str, str]:
+def every_name(source: Source) -> dict[str, Recipe]:
     """Return all names of *source* as those asked for, other names of tied tensors included."""
-    return {name: name for name in (*source.specs, *source.aliases)}
+    return {name: Taken(name) for name in (*source.specs, *source.aliases)}
 
 
 def under_rules(
@@ -207,22 +213,33 @@ def under_rules(
     done: list[Part] = []
     idle: list[list[str]] = []
     for part in parts:
-        canonical = {new: part.source.aliases.get(old, old) for new, old in part.origin.items()}
-        slots = {new for new, old in canonical.items() if is_slot(old, part.source)}
+        aliases = part.source.aliases
+        own = {new: without_aliases(recipe, aliases) for new, recipe in part.origin.items()}
+        slots = {new for new, made in own.items() if is_slot(first_name(made), part.source)}
+        canonical = one_name_each(own)
         shared = fellows_of(part.source)
-        fellows = {new for new, old in part.origin.items() if old in shared}
+        fellows = {new for new, recipe in part.origin.items() if first_name(recipe) in shared}
         renaming, of_part = trace(rules, part.origin, ties=canonical, slots=slots, fellows=fellows)
         idle.append(of_part)
         done.append(
             replace(
                 part,
-                origin={new: part.origin[mid] for new, mid in renaming.origin.items()},
+                origin={
+                    new: with_inputs(Taken(mid), part.origin)
+                    for new, mid in renaming.origin.items()
+                },
                 withheld=part.withheld | renaming.withheld,
                 ignore_mismatch=part.ignore_mismatch or ignore_mismatch,
             )
         )
     refuse_idle([line for line in idle[0] if all(line in other for other in idle)] if idle else [])
     return done
+
+
+def one_name_each(origin: Mapping[str, Recipe]) -> dict[str, str]:
+    """Return for each name in *origin* the first one that is made alike."""
+    first: dict[Recipe, str] = {}
+    return {name: first.setdefault(recipe, name) for name, recipe in origin.items()}
 
 
 def refuse_unknown(ignore: Iterable[str], source: Source, label: str) -> None:

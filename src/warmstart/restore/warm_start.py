@@ -17,6 +17,7 @@ from ..names import compiled, without_output
 from ..sessions.base import Session
 from ..source import Source
 from .plan import Part
+from .recipe import Recipe, Taken
 from .rules import near_text
 from .sessinit import SessionInit, every_name
 
@@ -161,8 +162,8 @@ def origin_of(
     return origin
 
 
-def found_in(source: Source, origin: Mapping[str, str], label: str) -> dict[str, str]:
-    """Return *origin* with the names as *source* writes them, with or without `:0`.
+def found_in(source: Source, origin: Mapping[str, str], label: str) -> dict[str, Recipe]:
+    """Return *origin* as what *source* has under those names, with or without `:0`.
 
     Raise NoSuchTensor naming every variable that *source* does not have.
     """
@@ -174,4 +175,4 @@ def found_in(source: Source, origin: Mapping[str, str], label: str) -> dict[str,
     ]
     if absent:
         raise NoSuchTensor("\n".join([f"variables to warm-start that {label} lacks:", *absent]))
-    return {new: there[without_output(old)] for new, old in origin.items()}
+    return {new: Taken(there[without_output(old)]) for new, old in origin.items()}
