@@ -83,7 +83,7 @@ class FilterNoneGrad(GradientProcessor):
         new = [name for name, g in gradients.items() if g is None and name not in self._told]
         self._told.update(new)
         if new and self.verbose:
-            log.warning("no gradient for %d variables: %s", len(new), ", ".join(new))
+            log.warning("no gradient for %d variables: %s", len(new), ", ".join(map(str, new)))
         return dict(gradients)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .callbacks import CallbackContract as CallbackContract
     from .data import DataContract as DataContract
     from .formats import FormatContract as FormatContract
+    from .gradients import GradientContract as GradientContract
     from .reading import ReadingContract as ReadingContract
     from .sessions import SessionContract as SessionContract
 
@@ -23,6 +24,7 @@ CONTRACTS = {
     "FormatContract": "formats",
     "ReadingContract": "reading",
     "SessionContract": "sessions",
+    "GradientContract": "gradients",
     "CallbackContract": "callbacks",
     "DataContract": "data",
 }

@@ -12,6 +12,7 @@ from .callback import BEST, Callback, in_turn, overrides
 from .data import endless, place_in
 from .defaults import with_defaults
 from .epoch_metrics import EpochMetrics
+from .gradients import step_of
 from .resume import resume, taking_back, warn_unresumable
 from .run_state import random_states, set_random_states
 
@@ -20,7 +21,8 @@ class Model(Protocol):
     """What the loop needs of a model: `TorchModel` and `TFGraph` are such, and yours may be.
 
     It may have more, which is used where it is there: `prepare()` before anything starts,
-    `after_epoch()`, and `state()`/`load_state()` for what no variable holds.
+    `after_epoch()`, `state()`/`load_state()` for what no variable holds, and `gradprocs`, whose
+    measurements are among the metrics.
     """
 
     @property
@@ -158,7 +160,7 @@ class Trainer:
         """Train to the end of the epoch, or until a callback sets `stopping`."""
         if self.step_in_epoch == 0:
             self._metrics = EpochMetrics()
-        train_step, add = self.model.train_step, self._metrics.add
+        train_step, add = step_of(self), self._metrics.add
         hooks = [c.after_step for c in self.callbacks if overrides(c, "after_step")]
         while not (self.at_epoch_end or self.stopping):
             metrics = train_step(next(batches))

@@ -6,9 +6,10 @@ from typing import Any
 import tensorflow as tf
 
 from ...errors import FreezeError
+from ..processing import Processor
 from . import freezing
 from .session import GraphSession
-from .train_op import Gradients, Optimizer, TrainOp
+from .train_op import Optimizer, TrainOp
 from .walk import operation
 
 v1 = tf.compat.v1
@@ -30,7 +31,7 @@ class TFGraph:
         optimizer: Optimizer | None = None,
         train_op: Any = None,
         session: Any = None,
-        gradprocs: Iterable[Gradients] = (),
+        gradprocs: Iterable[Processor] = (),
         metrics: Mapping[str, Any] | None = None,
     ) -> None:
         """Take *inputs* (tensors to feed, in a batch's order) and what to do with them.
@@ -42,15 +43,15 @@ class TFGraph:
         self.inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
         self.graph = cost.graph
         self._fetches = checked_fetches(cost, metrics or {})
-        gradprocs = tuple(gradprocs)
-        check_trained_by(optimizer, train_op, gradprocs)
+        self.gradprocs = tuple(gradprocs)
+        check_trained_by(optimizer, train_op, self.gradprocs)
         tf_session = v1.Session(graph=self.graph) if session is None else session
         if tf_session.graph is not self.graph:
             raise ValueError(
                 "session= is on another graph than cost=; make it with graph=cost.graph"
             )
         self.session = GraphSession(tf_session, optimizer=optimizer, inputs=self.inputs)
-        self._own = None if optimizer is None else TrainOp(cost, optimizer, gradprocs)
+        self._own = None if optimizer is None else TrainOp(cost, optimizer, self.gradprocs)
         self._given = None if train_op is None else operation(train_op)
         self._update_ops: list[Any] | None = None  # None: nobody asked for any
         self._run: Any = None
@@ -81,7 +82,12 @@ class TFGraph:
             )
         if self._run is None:
             self._run = self._made_callable()
-        values = self._run(*arrays)
+        try:
+            values = self._run(*arrays)
+        except tf.errors.OpError as error:
+            if self._own is not None:
+                self._own.looking.raise_kept(error)
+            raise
         return {name: float(value) for name, value in zip(self._fetches, values, strict=False)}
 
     def _made_callable(self) -> Any:
@@ -124,7 +130,7 @@ class TFGraph:
             self._own.build()
 
 
-def check_trained_by(optimizer: Any, train_op: Any, gradprocs: Sequence[Gradients]) -> None:
+def check_trained_by(optimizer: Any, train_op: Any, gradprocs: Sequence[Processor]) -> None:
     """Raise for ways to train that contradict each other or cannot be honoured."""
     if optimizer is not None and train_op is not None:
         raise ValueError(

@@ -4,13 +4,14 @@ Gradients are computed once a variable.  Building anew applies those of the vari
 trainable then, with the same optimizer object, so that their slots are the ones they had.
 """
 
-from collections.abc import Iterable, Mapping
-from math import prod
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import tensorflow as tf
 
+from ..processing import PartName, Processor, processed
 from . import freezing
+from .gradients import GraphOps, Looking
 from .variables import place
 from .walk import operation
 
@@ -27,23 +28,17 @@ class Optimizer(Protocol):
         """Return the operation that moves the variables and counts *global_step* up."""
 
 
-class Gradients(Protocol):
-    """A gradient processor: by what factor to multiply the gradient of which variable."""
-
-    def factors(self, names: Iterable[str]) -> Mapping[str, float]:
-        """Return the factors of those of *names* that have one; 0 removes the gradient."""
-
-
 class TrainOp:
     """The operation that trains every trainable variable of the cost's graph."""
 
-    def __init__(self, cost: Any, optimizer: Optimizer, gradprocs: Iterable[Gradients]) -> None:
+    def __init__(self, cost: Any, optimizer: Optimizer, gradprocs: Iterable[Processor]) -> None:
         self._cost = cost
         self._optimizer = optimizer
         self._gradprocs = tuple(gradprocs)
         self._pairs: dict[str, tuple[Any, Any]] = {}  # operation of a variable -> its pair
         self.operation: Any = None  # None until it is built
         self.operations: set[str] = set()  # all that was ever built here
+        self.looking = Looking()
 
     def build(self) -> None:
         """Build the operation over what is trainable now, in place of an earlier one."""
@@ -63,39 +58,27 @@ class TrainOp:
         if unseen:
             pairs = self._optimizer.compute_gradients(self._cost, var_list=unseen)
             self._pairs |= {v.op.name: (gradient, v) for gradient, v in pairs}
-        pairs = [self._pairs[v.op.name] for v in variables]
-        factors = self._factors()
-        kept = [
-            (multiplied(gradient, factors[v.op.name]), v)
-            for gradient, v in pairs
-            if gradient is not None and factors[v.op.name] != 0
-        ]
-        if not kept:  # all is frozen: only the step is counted
-            return operation(v1.assign_add(global_step, 1))
-        return operation(self._optimizer.apply_gradients(kept, global_step=global_step))
+        names = self._names()
+        gradients = {names[v.op.name]: self._pairs[v.op.name][0] for v in variables}
+        ops = GraphOps({names[v.op.name]: v for v in variables}, self.looking)
+        found = processed(self._gradprocs, gradients, ops)
+        kept = [(found[name], ops.variable(name)) for name in gradients if found[name] is not None]
+        with v1.control_dependencies(ops.looks):
+            if not kept:  # all is frozen: only the step is counted
+                return operation(v1.assign_add(global_step, 1))
+            return operation(self._optimizer.apply_gradients(kept, global_step=global_step))
 
-    def _factors(self) -> dict[str, float]:
-        """Return by what to multiply the gradient of each variable, by its operation's name.
+    def _names(self) -> dict[str, str]:
+        """Return the name that each variable goes by before the processors, by its operation.
 
-        The processors see every variable that could be trained, whichever are frozen now: a regex
-        that matches frozen ones alone is no mistake.
+        They are asked about every variable that could be trained, whichever are frozen now: a
+        regex that matches frozen ones alone is no mistake.
         """
         graph = self._cost.graph
         ops = self._pairs.keys() | freezing.held_trainable(graph)
-        variables = [v for v in v1.global_variables() if v.op.name in ops]
-        names = {v.op.name: place(v)[0] for v in variables}
-        tables = [gradproc.factors(dict.fromkeys(names.values())) for gradproc in self._gradprocs]
-        return {op: prod(table.get(name, 1) for table in tables) for op, name in names.items()}
-
-
-def multiplied(gradient: Any, factor: float) -> Any:
-    """Return *factor* times a dense or sparse *gradient*; one of factor 1 as it is."""
-    if factor == 1:
-        return gradient
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(
-            gradient.values * tf.cast(factor, gradient.dtype),
-            gradient.indices,
-            gradient.dense_shape,
-        )
-    return gradient * tf.cast(factor, gradient.dtype)
+        places = {v.op.name: place(v) for v in v1.global_variables() if v.op.name in ops}
+        for processor in self._gradprocs:
+            processor.check(list(dict.fromkeys(name for name, _ in places.values())))
+        return {
+            op: name if index is ... else PartName(name, op) for op, (name, index) in places.items()
+        }

@@ -16,7 +16,9 @@ from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ...errors import ResumeError
+from ..processing import Processor
 from .batches import first_tensor, tensors
+from .gradients import ProcessedGradients
 from .portable import pack, part, unpack
 from .session import TorchSession
 from .variables import variables_of
@@ -36,12 +38,13 @@ class TorchModel:
         optimizer: Optimizer,
         scheduler: Any = None,
         scheduler_every: str = "step",
-        gradprocs: Iterable[Any] = (),
+        gradprocs: Iterable[Processor] = (),
     ) -> None:
         """Train *module* with *optimizer* on `loss(module(*inputs), target)`.
 
         A batch is then `(input, ..., target)`.  For anything else, *step* is given the module and
-        the batch, and returns at least {"loss": tensor}.
+        the batch, and returns at least {"loss": tensor}.  *gradprocs* change the gradients, in the
+        order given, before the optimizer sees them.
         """
         if (loss is None) == (step is None):
             raise TypeError("give one of loss=, called with (output, target), and step=")
@@ -57,31 +60,21 @@ class TorchModel:
         self._losses = step or supervised(loss)
         self._after_step = scheduler is not None and scheduler_every == "step"
         self._after_epoch = scheduler is not None and scheduler_every == "epoch"
-        self._gradprocs = tuple(gradprocs)
-        self._scaled: list[tuple[Tensor, float]] | None = None
+        self.gradprocs = tuple(gradprocs)
+        self._gradients: ProcessedGradients | None = None  # until prepared
         self._first = torch.empty(0)  # a tensor that tells where the module is
 
     def prepare(self) -> None:
-        """Find the parameters whose gradients are scaled; RuleError for a rule that has none.
+        """Find the parameters whose gradients are processed; RuleError for a rule that has none.
 
         What is looked for here once would take longer than all else that a step adds.
         """
         self._first = first_tensor(self.module)
-        parameters = {
-            name: variable.tensors
-            for name, variable in variables_of(self.module).by_name.items()
-            if isinstance(variable.tensor, nn.Parameter)
-        }
-        self._scaled = [
-            (parameter, factor)
-            for processor in self._gradprocs
-            for name, factor in processor.factors(list(parameters)).items()
-            for parameter in parameters[name]
-        ]
+        self._gradients = ProcessedGradients(self.gradprocs, variables_of(self.module))
 
     def train_step(self, batch: Any) -> dict[str, float]:
         """Take one step on *batch*; return "loss" and whatever else `step` computed."""
-        if self._scaled is None:
+        if self._gradients is None:
             self.prepare()
         if not self.module.training:
             self.module.train()
@@ -96,17 +89,14 @@ class TorchModel:
         return {name: as_float(value) for name, value in losses.items()}
 
     def _backward(self, batch: Any) -> Losses:
-        """Compute the losses and the gradients, and scale these."""
+        """Compute the losses and the gradients, and process these."""
         self.optimizer.zero_grad(set_to_none=True)
         losses = self._losses(self.module, batch)
         if "loss" not in losses:
             raise ValueError(f"step= returned {', '.join(losses) or 'nothing'}; expected 'loss'")
         losses["loss"].backward()
-        for parameter, factor in self._scaled or ():
-            if factor == 0:
-                parameter.grad = None
-            elif parameter.grad is not None:
-                parameter.grad.mul_(factor)
+        if self._gradients is not None and self.gradprocs:
+            self._gradients.process()
         return losses
 
     def _step_with_closure(self, optimizer: LBFGS, batch: Any) -> Losses:
