@@ -93,6 +93,24 @@ def parts(name: str, separator: str = "/") -> list[str]:
     return name.split(separator)
 
 
+def leaf_of(name: str) -> str:
+    """Return the part of a name after its last separator, be it "/" or ".".
+
+    >>> leaf_of("fc/kernel"), leaf_of("block.0/fc.weight"), leaf_of("w")
+    ('kernel', 'weight', 'w')
+    """
+    return last(last(name), ".")
+
+
+def dotted(name: str) -> str:
+    """Return a name as it reads with dots for all separators.
+
+    >>> dotted("block/0/fc.weight")
+    'block.0.fc.weight'
+    """
+    return name.replace("/", ".")
+
+
 def matcher(pattern: Pattern) -> Callable[[str], bool]:
     """Return the test that *pattern* stands for.
 

@@ -40,6 +40,7 @@ class Part:
     withheld: frozenset[str] = frozenset()  # names that rules keep from being filled
     ignore_mismatch: bool = False
     explicit: bool = False  # every name was chosen one by one: the rest is nobody's loss
+    layout: str | None = None  # whose names and axis orders the source has, where that was said
 
 
 @dataclass(frozen=True, slots=True)

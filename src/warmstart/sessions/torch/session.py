@@ -16,12 +16,14 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from ...errors import FreezeError
+from ...layer import Layer
 from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
 from . import resuming, run_state
 from .arrays import array_of, materialise, tensor_spec, tensor_specs, write
 from .freezing import TorchFreezing, freeze
+from .layers import layers_of
 from .looking import Live, Unsure
 from .optimizer import NamedOptimizer, Slot, named
 from .predict import predictor
@@ -34,6 +36,7 @@ class TorchSession(Session):
     """A module and, if one is given, its optimizer."""
 
     engine = "torch"
+    convention = "torch"
 
     def __init__(self, module: nn.Module, optimizer: Optimizer | None = None) -> None:
         self.module = module
@@ -92,6 +95,10 @@ class TorchSession(Session):
     def unresumable(self) -> Mapping[str, str]:
         variables = self._look()
         return run_state.unresumable(self.module, variables, self._named_optimizer(variables))
+
+    def layers(self) -> Iterable[Layer]:
+        """Return the layers of the kinds that `layer.KINDS` lists."""
+        return layers_of(self.module, self._look())
 
     def freeze(
         self,

@@ -1,0 +1,209 @@
+"""Carrying what a chain's parts ask for into the layers of a live model.
+
+For every layer of the model: which of the part's names stand in its scope, what its variables are
+made of, and which names have thereby found their place.  Pure; nothing is read.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...errors import RuleError
+from ...layer import CONVENTIONS, Layer
+from ...names import dotted
+from ...sessions.base import Session
+from ...spec import TensorSpec
+from ..plan import Part
+from ..recipe import Made, Recipe, Taken, names_in, spec_from, with_inputs
+from ..steps import Cast
+from . import kinds
+from .convention import conventions_of
+from .index import Index
+from .side import CannotCarryError, Recipes, Side
+
+#: A counter that only PyTorch's batch norm has; without `momentum` alone does it matter.
+COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A layer of the model with its variables under the leaves of its kind."""
+
+    layer: Layer
+    names: Mapping[str, str]  # leaf -> the session's own name
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What becomes of a part's names in one layer."""
+
+    origin: Recipes  # the model's name -> what it is made of
+    used: frozenset[str]  # names of the part that have found their place
+    idle: frozenset[str]  # names of either side that have no counterpart and need none
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a part has for layers, by the names it is asked for under."""
+
+    origin: Mapping[str, Recipe]
+    specs: Mapping[str, TensorSpec]
+    index: Index
+    options: Mapping[str, Mapping[str, Any]]  # of a live source: its name -> its layer's options
+    settled: frozenset[str]  # names that rules have made something of
+
+
+def carried(parts: Sequence[Part], session: Session) -> list[Part]:
+    """Return *parts* with what they are asked for as the layers of *session* lie.
+
+    A part in the session's own convention, or in one that nothing tells, is left as it is.  What a
+    rule has changed in more than its dtype is taken to be as its writer wants it.
+    Raise RuleError naming every layer that has no equal in the other convention, and why.
+    """
+    if session.convention not in CONVENTIONS:
+        return list(parts)
+    given = [conventions_of(part.source, part.layout) for part in parts]
+    foreign = [bool(found) and session.convention not in found for found in given]
+    places = places_of(session) if any(foreign) else []
+    faults: list[str] = []
+    result = [
+        carry(part, found, places, faults) if other else part
+        for part, found, other in zip(parts, given, foreign, strict=True)
+    ]
+    if faults:
+        lines = ["these layers cannot be carried over:", *dict.fromkeys(faults)]
+        raise RuleError("\n".join(lines))
+    return result
+
+
+def places_of(session: Session) -> list[Place]:
+    """Return the layers of *session* whose kind is known, with what their variables are."""
+    specs, aliases = dict(session.specs.items()), session.aliases
+    result = []
+    for layer in session.layers():
+        accepted = kinds.leaves(layer.kind, str(session.convention), layer.options)
+        own = {dotted(leaf): name for leaf, name in layer.variables.items()}
+        names = {
+            leaf: aliases.get(own[spelling], own[spelling])
+            for leaf, spellings in accepted.items()
+            for spelling in spellings
+            if spelling in own
+        }
+        names = {leaf: name for leaf, name in names.items() if name in specs}
+        side = Side(
+            str(session.convention), {n: specs[name] for n, name in names.items()}, layer.options
+        )
+        result.append(Place(layer, names, side))
+    return result
+
+
+def carry(part: Part, conventions: set[str], places: Iterable[Place], faults: list[str]) -> Part:
+    """Return *part*, of one of *conventions*, as *places* lie; tell *faults* what cannot."""
+    offer = offer_of(part)
+    origin: Recipes = {}
+    found_place: set[str] = set()
+    idle: set[str] = set()
+    for place in places:
+        try:
+            one, *others = [in_place(place, offer, each) for each in sorted(conventions)]
+            refuse_several([one, *others], conventions)
+        except CannotCarryError as reason:
+            faults.append(f"  {place.layer.path} ({place.layer.kind}) of {part.label}: {reason}")
+            continue
+        origin |= one.origin
+        found_place |= one.used
+        idle |= one.idle
+    kept = {name: made for name, made in part.origin.items() if name not in found_place | idle}
+    return replace(part, origin=kept | origin, withheld=part.withheld | idle)
+
+
+def refuse_several(found: Sequence[Carried], conventions: set[str]) -> None:
+    """Raise if *found*, one for each of *conventions*, are not all the same."""
+    if any(other != found[0] for other in found[1:]):
+        ways = " or ".join(f'layout="{each}"' for each in sorted(conventions))
+        raise CannotCarryError(
+            f"it lies otherwise in {' and '.join(sorted(conventions))}: say {ways}"
+        )
+
+
+def offer_of(part: Part) -> Offer:
+    """Return what *part* has for layers: all but what rules have put into another order already."""
+    every = dict(part.source.specs.items())
+    every |= {alias: every[own] for alias, own in part.source.aliases.items()}
+    origin = {name: recipe for name, recipe in part.origin.items() if is_untouched(recipe)}
+    specs = {name: spec_from(recipe, every) for name, recipe in origin.items()}
+    layers = part.source.layers() if isinstance(part.source, Session) else ()
+    options = {name: layer.options for layer in layers for name in layer.variables.values()}
+    settled = frozenset(part.origin.keys() - origin.keys())
+    return Offer(origin, specs, Index(origin), options, settled)
+
+
+def is_untouched(recipe: Recipe) -> bool:
+    """Return whether *recipe* leaves the order of values as it is in the source."""
+    while isinstance(recipe, Made) and isinstance(recipe.step, Cast):
+        (recipe,) = recipe.inputs
+    return isinstance(recipe, Taken)
+
+
+def in_place(place: Place, offer: Offer, convention: str) -> Carried:
+    """Return what becomes of *offer*, in *convention*, in the layer at *place*."""
+    layer = place.layer
+    accepted = kinds.leaves(layer.kind, convention, layer.options)
+    names = {
+        leaf: name
+        for leaf, spellings in accepted.items()
+        if (name := named(leaf, spellings, place, offer.index))
+    }
+    specs = {leaf: offer.specs[name] for leaf, name in names.items()}
+    have = Side(convention, specs, options_for(names.values(), offer))
+    inputs = {leaf: offer.origin[name] for leaf, name in names.items()}
+    found = kinds.convert(layer.kind, have, place.side) if names else {}
+    made_of = {place.names[leaf]: recipe for leaf, recipe in found.items()}
+    needed = {leaf for recipe in made_of.values() for leaf in names_in(recipe)}
+    return Carried(
+        {n: with_inputs(r, inputs) for n, r in made_of.items() if n not in offer.settled},
+        frozenset(names[leaf] for leaf in needed),
+        frozenset(counters(place, offer.index)) if found else frozenset(),
+    )
+
+
+def named(leaf: str, spellings: Iterable[str], place: Place, index: Index) -> str | None:
+    """Return the name of *leaf* among those in *index*.  Raise if there are several."""
+    found = {
+        name: None
+        for spelling in spellings
+        for scope in scopes_of(place)
+        for name in index.under(scope, spelling)
+    }
+    if len(found) > 1:
+        raise CannotCarryError(f"{' and '.join(found)} are both its {leaf}: drop one of them")
+    return next(iter(found), None)
+
+
+def scopes_of(place: Place) -> list[str]:
+    """Return the scopes in which the layer's tensors may stand: its path, and its variables' own.
+
+    The statistics of a layer of linen stand in another collection than its weights.
+    """
+    scopes = [place.layer.path]
+    for leaf, name in place.layer.variables.items():
+        if dotted(name) == dotted(leaf):
+            scopes.append("")
+        elif dotted(name).endswith("." + dotted(leaf)):
+            scopes.append(name[: -len(leaf) - 1])
+    return list(dict.fromkeys(scopes))
+
+
+def options_for(names: Iterable[str], offer: Offer) -> Mapping[str, Any]:
+    """Return the options of the layer that a live model has *names* in; none for a file."""
+    tensors = (tensor for name in names for tensor in names_in(offer.origin[name]))
+    return next((offer.options[tensor] for tensor in tensors if tensor in offer.options), {})
+
+
+def counters(place: Place, index: Index) -> list[str]:
+    """Return the names of batch norm's counter of batches, which only PyTorch has, on its side."""
+    if place.layer.kind != "batch_norm":
+        return []
+    own = [name for leaf, name in place.layer.variables.items() if leaf == COUNTER]
+    return own or [name for scope in scopes_of(place) for name in index.under(scope, COUNTER)]
