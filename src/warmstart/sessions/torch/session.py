@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from ...errors import FreezeError
 from ...layer import Layer
 from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
@@ -107,9 +106,7 @@ class TorchSession(Session):
         train_statistics: bool = False,
         regions: Mapping[str, Index] | None = None,
     ) -> TorchFreezing:
-        if regions:
-            raise FreezeError(f"{', '.join(regions)}: modules are frozen by whole variables")
-        return freeze(self.module, names, train_statistics=train_statistics)
+        return freeze(self.module, names, train_statistics=train_statistics, regions=regions)
 
     def predictor(
         self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
