@@ -29,6 +29,11 @@ class Standing(Session):
         self.convention = convention
         self._variables = dict(variables)
         self._layers = list(layers)
+        arrays = {name: self.read(name) for name in self._variables}
+        self._specs = {
+            name: TensorSpec(name, array.dtype.name, array.shape, "trainable")
+            for name, array in arrays.items()
+        }
 
     @property
     def anchor(self) -> Any:
@@ -36,8 +41,7 @@ class Standing(Session):
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
-        arrays = {name: self.read(name) for name in self._variables}
-        return {n: TensorSpec(n, a.dtype.name, a.shape, "trainable") for n, a in arrays.items()}
+        return self._specs
 
     def read(self, name: str) -> np.ndarray:
         return np.asarray(self._variables[name][0]())
@@ -62,13 +66,71 @@ def standing_keras(layers: Mapping[str, tuple[str, Any, Mapping[str, Any]]]) -> 
     known = []
     for path, (kind, layer, options) in layers.items():
         weights = [w for w in layer.variables if "seed_generator" not in w.path]
-        leaves = {weight.path.split("/", 1)[1]: weight for weight in weights}
-        leaves = {leaf.removeprefix("lstm_cell/"): weight for leaf, weight in leaves.items()}
-        leaves = {leaf.removeprefix("gru_cell/"): weight for leaf, weight in leaves.items()}
+        leaves = {weight.path.split(f"{layer.name}/")[-1]: weight for weight in weights}
+        leaves = {leaf.split("_cell/")[-1]: weight for leaf, weight in leaves.items()}
         for leaf, weight in leaves.items():
             variables[f"{path}/{leaf}"] = (weight.numpy, weight.assign)
         known.append(Layer(kind, path, {leaf: f"{path}/{leaf}" for leaf in leaves}, options))
     return Standing("keras", variables, known)
+
+
+KERAS_KINDS = {
+    "Dense": "dense",
+    "Conv2D": "conv",
+    "DepthwiseConv2D": "depthwise_conv",
+    "SeparableConv2D": "separable_conv",
+    "Embedding": "embedding",
+    "BatchNormalization": "batch_norm",
+    "LayerNormalization": "layer_norm",
+    "LSTM": "lstm",
+    "GRU": "gru",
+    "MultiHeadAttention": "multi_head_attention",
+}
+
+
+def standing_keras_model(model: Any) -> Session:
+    """Return a session on a Keras model whose layers have names of their own."""
+    layers = {}
+    for layer in model.layers:
+        if type(layer).__name__ == "Bidirectional":
+            layers[f"{layer.name}/forward_layer"] = ("lstm", layer.forward_layer, {})
+            layers[f"{layer.name}/backward_layer"] = ("lstm", layer.backward_layer, {})
+        elif type(layer).__name__ in KERAS_KINDS:
+            layers[layer.name] = (KERAS_KINDS[type(layer).__name__], layer, {})
+    return standing_keras(layers)
+
+
+NNX_KINDS = {
+    "Linear": "dense",
+    "Conv": "conv",
+    "Embed": "embedding",
+    "BatchNorm": "batch_norm",
+    "LayerNorm": "layer_norm",
+    "MultiHeadAttention": "multi_head_attention",
+}
+
+
+def standing_nnx_model(model: Any) -> Session:
+    """Return a session on an NNX model, named by the attributes that lead to its layers."""
+    from flax import nnx
+
+    layers: dict[str, Any] = {}
+    for place, module in nnx.iter_modules(model):
+        path = "/".join(map(str, place))
+        inside = any(path.startswith(f"{other}/") for other in attentions(model))
+        if type(module).__name__ in NNX_KINDS and not inside:
+            layers[path] = (NNX_KINDS[type(module).__name__], module, {})
+    return standing_nnx(layers)
+
+
+def attentions(model: Any) -> list[str]:
+    from flax import nnx
+
+    return [
+        "/".join(map(str, place))
+        for place, module in nnx.iter_modules(model)
+        if isinstance(module, nnx.MultiHeadAttention)
+    ]
 
 
 def standing_nnx(layers: Mapping[str, tuple[str, Any, Mapping[str, Any]]]) -> Session:
@@ -118,6 +180,16 @@ def keras_layers():
 @pytest.fixture(scope="session")
 def nnx_layers():
     return standing_nnx
+
+
+@pytest.fixture(scope="session")
+def keras_model():
+    return standing_keras_model
+
+
+@pytest.fixture(scope="session")
+def nnx_model():
+    return standing_nnx_model
 
 
 @pytest.fixture(scope="session")
