@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from .restore.sessinit import SessionInit as SessionInit
     from .restore.sessinit import SmartInit as SmartInit
     from .restore.sessinit import get_model_loader as get_model_loader
-    from .restore.warm_start import VocabInfo as VocabInfo
+    from .restore.vocab import VocabInfo as VocabInfo
     from .restore.warm_start import WarmStartSettings as WarmStartSettings
     from .sessions import session_for as session_for
     from .sessions.base import Session as Session
@@ -121,7 +121,8 @@ PUBLIC: dict[str, str] = {
         ),
         "restore.sessinit",
     ),
-    **dict.fromkeys(("VocabInfo", "WarmStartSettings"), "restore.warm_start"),
+    "VocabInfo": "restore.vocab",
+    "WarmStartSettings": "restore.warm_start",
     "Report": "restore.report",
     **dict.fromkeys(("drop", "keep", "rename"), "restore.rules"),
     **dict.fromkeys(("Frozen", "freeze"), "freezing.frozen"),

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import warmstart as ws
-from warmstart.errors import NoSuchTensor, RestoreMismatch, RuleError
+from warmstart.errors import RestoreMismatch, RuleError
 
 v1 = tf.compat.v1
 
@@ -241,81 +241,3 @@ def test_a_partitioned_variable_is_one(base):
         parts = [session.run(v) for v in v1.global_variables()]
     assert report.loaded == ("fc/w",)
     assert np.array_equal(np.concatenate(parts), expected["fc/w"])
-
-
-def by_tensorflow(shapes, *arguments):
-    """Return the values after tf.compat.v1.train.warm_start and the initializer."""
-    with graph(shapes, seed=3) as session:
-        v1.train.warm_start(*arguments)
-        session.run(v1.global_variables_initializer())
-        return values(session)
-
-
-def by_us(shapes, *arguments):
-    with graph(shapes, seed=3) as session:
-        ws.WarmStartSettings(*arguments).init(session)
-        return values(session)
-
-
-@pytest.mark.parametrize(
-    "choice",
-    [
-        ".*",
-        "enc",
-        "enc/w:0",
-        ".*w",
-        ["enc/w:0"],
-        ["enc/w:0", "enc/mean"],
-        ["enc/.*"],
-        ["fc/w/Adam:0", "beta1_power"],
-        None,
-        [],
-    ],
-)
-def test_warm_start_gives_tensorflows_values(choice, base):
-    prefix, _ = base
-    assert equal(by_us(SHAPES, prefix, choice), by_tensorflow(SHAPES, prefix, choice))
-
-
-def test_warm_start_from_a_folder(base):
-    folder = base[0].rpartition("/")[0]
-    assert equal(by_us(SHAPES, folder, "enc"), by_tensorflow(SHAPES, folder, "enc"))
-
-
-def test_warm_start_under_previous_names_one_tensor_for_two(base):
-    prefix, _ = base
-    shapes = {"a/w": (2, 3), "b/w": (2, 3), "enc/b": (3,)}
-    before = {"a/w": "enc/w", "b/w": "enc/w"}
-    ours = by_us(shapes, prefix, ".*", None, before)
-    assert equal(ours, by_tensorflow(shapes, prefix, ".*", None, before))
-
-
-def test_warm_start_by_variables(base):
-    prefix, expected = base
-    with graph() as session:
-        chosen = [v for v in v1.global_variables() if v.op.name == "enc/mean"]
-        report = ws.WarmStartSettings(prefix, chosen).init(session)
-        assert np.array_equal(values(session)["enc/mean"], expected["enc/mean"])
-    assert report.loaded == ("enc/mean",)
-
-
-def test_an_item_that_is_a_name_means_just_that_variable(base):
-    """TensorFlow takes `fc/w` for a regex and warm-starts `fc/w/Adam` too."""
-    with graph() as session:
-        assert ws.WarmStartSettings(base[0], ["fc/w"]).init(session).loaded == ("fc/w",)
-
-
-def test_warm_start_of_what_the_checkpoint_lacks(base):
-    shapes = SHAPES | {"head/w": (1,)}
-    with pytest.raises(ValueError, match="head/w"):
-        by_tensorflow(shapes, base[0])
-    with pytest.raises(NoSuchTensor, match="lacks:\n  head/w"):
-        by_us(shapes, base[0])
-
-
-def test_warm_start_with_an_entry_that_is_not_used(base):
-    before = {"enc/wrong": "enc/w"}
-    with pytest.raises(ValueError, match="were not used"):
-        by_tensorflow(SHAPES, base[0], ".*", None, before)
-    with pytest.raises(RuleError, match="enc/wrong"):
-        by_us(SHAPES, base[0], ".*", None, before)

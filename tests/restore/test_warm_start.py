@@ -1,6 +1,7 @@
 """What WarmStartSettings chooses, from where, and what it refuses."""
 
 import logging
+from collections import namedtuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 import warmstart as ws
 from warmstart.errors import NoSuchTensor, RestoreMismatch, RuleError
+from warmstart.spec import TensorSpec
+from warmstart.testing.memory import MemorySession
 
 ARRAYS = {
     "enc/w:0": np.ones((2, 3), np.float32),
@@ -32,14 +35,15 @@ def checkpoint(tmp_path):
         ("enc", {"enc/w", "enc/b"}),
         ("enc/b:0", {"enc/b"}),
         ("enc/b$", {"enc/b"}),
-        (["enc/w"], {"enc/w"}),
+        (["enc/w"], {"enc/w", "enc/w/Adam"}),
         (["enc/w:0"], {"enc/w"}),
         (["enc/w.*"], {"enc/w", "enc/w/Adam"}),
         (["enc/m", "fc/w"], {"enc/mean", "fc/w"}),
-        ([".*"], {"enc/w", "enc/b", "enc/mean", "fc/w", "enc/w/Adam"}),
+        ([".*"], {"enc/w", "enc/b", "enc/mean", "fc/w", "enc/w/Adam", "step"}),
         (["step"], {"step"}),
         ([SimpleNamespace(name="enc/mean:0")], {"enc/mean"}),
         (None, set()),
+        ("", set()),
         ([], set()),
     ],
 )
@@ -50,7 +54,7 @@ def test_choices(choice, chosen, checkpoint, session):
 
 
 def test_no_word_about_what_was_not_chosen(checkpoint, session, caplog):
-    ws.WarmStartSettings(checkpoint, ["enc/w"]).init(session)
+    ws.WarmStartSettings(checkpoint, ["enc/w:0"]).init(session)
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
@@ -100,6 +104,13 @@ def test_names_the_checkpoint_lacks_are_all_named(tmp_path, session):
 
 def test_entries_that_nothing_uses_are_all_named(checkpoint, session):
     before = {"fc/w": "fc/w", "enc/m": "x", "enc/b": "enc/b"}
+    infos = {"fc/w": ws.VocabInfo(["a"], 1, 0, ["a"])}
+    with pytest.raises(RuleError) as caught:
+        ws.WarmStartSettings(checkpoint, "enc", infos).init(session)
+    assert str(caught.value).splitlines() == [
+        "var_name_to_vocab_info names what is not warm-started:",
+        "  fc/w    near it: enc/w",
+    ]
     with pytest.raises(RuleError) as caught:
         ws.WarmStartSettings(checkpoint, "enc", None, before).init(session)
     assert str(caught.value).splitlines() == [
@@ -115,17 +126,38 @@ def test_a_shape_that_does_not_fit_is_refused(checkpoint, session):
         settings.init(session)
 
 
-def test_vocabularies_are_refused():
-    info = ws.VocabInfo("new.txt", 3, 0, "old.txt")
-    with pytest.raises(ValueError, match="var_name_to_vocab_info is not supported yet"):
-        ws.WarmStartSettings("base", var_name_to_vocab_info={"emb": info})
+def test_with_none_any_trainable_variable_may_have_an_entry(checkpoint, session):
+    """As TensorFlow has it, although nothing is done with the entry."""
+    settings = ws.WarmStartSettings(checkpoint, None, None, {"fc/w": "gone"})
+    assert settings.init(session).loaded == ()
+    with pytest.raises(RuleError, match="not warm-started:\n  enc/mean"):
+        ws.WarmStartSettings(checkpoint, None, None, {"enc/mean": "gone"}).init(session)
 
 
-def test_vocab_info_has_tensorflows_fields():
-    info = ws.VocabInfo("new.txt", 3, 0, "old.txt")
-    assert (info.old_vocab_size, info.backup_initializer, info.axis) == (-1, None, 0)
-    with pytest.raises(ValueError, match="axis is 0 or 1, not 2"):
-        ws.VocabInfo("new.txt", 3, 0, "old.txt", axis=2)
+def test_slots_and_counters_beside_a_variable_may_be_absent(tmp_path, session):
+    bare = {n: a for n, a in ARRAYS.items() if n not in ("enc/w/Adam", "step")}
+    ws.save_vars(bare, tmp_path / "m.npz")
+    report = ws.WarmStartSettings(tmp_path / "m.npz", [".*"]).init(session)
+    assert set(report.loaded) == {"enc/w", "enc/b", "enc/mean", "fc/w"}
+    for choice in (["enc/w/Adam"], [".*/Adam"], ["enc/w/A", "enc/w:0"], [".*", "enc/w/Adam"]):
+        with pytest.raises(NoSuchTensor, match="lacks:\n  enc/w/Adam"):
+            ws.WarmStartSettings(tmp_path / "m.npz", choice).init(session)
+
+
+def test_the_settings_of_an_estimator_will_do(checkpoint, session):
+    Settings = namedtuple(
+        "WarmStartSettings",
+        "ckpt_to_initialize_from vars_to_warm_start var_name_to_vocab_info "
+        "var_name_to_prev_var_name",
+    )
+    report = ws.SmartInit(Settings(checkpoint, "enc/w", {}, {})).init(session)
+    assert report.loaded == ("enc/w",)
+
+
+def test_a_name_that_is_no_regex_means_itself(tmp_path):
+    ws.save_vars({"w[": np.ones(2, np.float32)}, tmp_path / "m.npz")
+    session = MemorySession([TensorSpec("w[", "float32", (2,), "trainable")])
+    assert ws.WarmStartSettings(tmp_path / "m.npz", ["w["]).init(session).loaded == ("w[",)
 
 
 @pytest.mark.parametrize("choice", [3, ["a", SimpleNamespace(name="b")], [3]])

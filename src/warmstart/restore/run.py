@@ -82,7 +82,7 @@ def check_values(wanted: Sequence[Wanted], parts: Sequence[Part]) -> None:
     overflows = []
     for matches, part in zip(wanted, parts, strict=True):
         in_memory = isinstance(part.source, DictSource | Session)
-        doubtful = [match for match in matches if match.cast or not in_memory]
+        doubtful = [m for m in matches if m.cast or m.transformed or not in_memory]
         for match, array in made(doubtful, part, "; nothing was assigned"):
             if match.cast and overflows_in(array, match.target):
                 overflows.append(match)

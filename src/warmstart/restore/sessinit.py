@@ -156,8 +156,11 @@ def SmartInit(obj: Any, *, ignore_mismatch: bool = False, rules: Any = ()) -> Se
     """Return the SessionInit that *obj* stands for.
 
     A path is restored from, whatever its format, a dict or an open source likewise; a list is a
-    chain whose later members win; None restores nothing; a SessionInit is itself.
+    chain whose later members win; None restores nothing; a SessionInit is itself, and TensorFlow's
+    WarmStartSettings are this library's.
     """
+    if hasattr(obj, "ckpt_to_initialize_from") and not isinstance(obj, SessionInit):
+        obj = as_warm_start(obj)  # an Estimator's is a tuple, so not a chain
     if isinstance(obj, SessionInit):
         options = ignore_mismatch or parse(rules)
         return ChainInit([obj], ignore_mismatch=ignore_mismatch, rules=rules) if options else obj
@@ -170,6 +173,18 @@ def SmartInit(obj: Any, *, ignore_mismatch: bool = False, rules: Any = ()) -> Se
         "a model can start from a path, a dict of arrays, an open checkpoint, the "
         "ws.session_for(MODEL) of another model, a SessionInit, "
         f"a list of these, or None, not from a {type(obj).__module__}.{type(obj).__qualname__}"
+    )
+
+
+def as_warm_start(settings: Any) -> SessionInit:
+    """Return the WarmStartSettings that *settings*, those of an Estimator, say."""
+    from .warm_start import WarmStartSettings  # which is a SessionInit, made of what stands here
+
+    return WarmStartSettings(
+        settings.ckpt_to_initialize_from,
+        settings.vars_to_warm_start,
+        settings.var_name_to_vocab_info,
+        settings.var_name_to_prev_var_name,
     )
 
 

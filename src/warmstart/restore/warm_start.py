@@ -13,30 +13,25 @@ from typing import Any
 
 from ..errors import NoSuchTensor, RuleError
 from ..formats import locate, open_source
-from ..names import compiled, without_output
+from ..names import without_output
 from ..sessions.base import Session
 from ..source import Source
+from ..spec import TensorSpec
+from .choice import (
+    Choice,
+    checked_choice,
+    chosen_by,
+    fellow_slots,
+    followed,
+    known_variables,
+    owner_of,
+)
 from .plan import Part
-from .recipe import Recipe, Taken
+from .recipe import Made, Recipe, Taken
+from .remap import Remap
 from .rules import near_text
 from .sessinit import SessionInit, every_name
-
-
-@dataclass(frozen=True, slots=True)
-class VocabInfo:
-    """How the rows or columns of a variable follow a vocabulary, in TensorFlow's words."""
-
-    new_vocab: str
-    new_vocab_size: int
-    num_oov_buckets: int
-    old_vocab: str
-    old_vocab_size: int = -1
-    backup_initializer: Any = None
-    axis: int = 0
-
-    def __post_init__(self) -> None:
-        if self.axis not in (0, 1):
-            raise ValueError(f"axis is 0 or 1, not {self.axis!r}")
+from .vocab import VocabInfo, as_vocab_infos, following, remap_of
 
 
 @dataclass(frozen=True)
@@ -46,133 +41,143 @@ class WarmStartSettings(SessionInit):
     *ckpt_to_initialize_from* is a checkpoint or a folder with one.  *vars_to_warm_start* chooses:
 
     - a string is a regex over the trainable variables, matched from the start of the name;
-    - a list of strings goes over all variables: an item that is the name of one means just that,
-      any other is such a regex (which leaves step counters alone);
-    - a list of variables (anything with a `.name`) means these;
-    - None means those with a vocabulary, so none.
+    - a list of strings is of such regexes over all variables, slots and step counters too; an item
+      that is a name letter for letter needs no escaping;
+    - a list of variables means these;
+    - None means the trainable ones with a vocabulary.
 
-    *var_name_to_prev_var_name* says under which name the checkpoint has a variable.  A name chosen
-    and absent from the checkpoint is an error, like an item or an entry that nothing uses.
-    *var_name_to_vocab_info* is refused: remapping vocabularies is not supported yet.
+    *var_name_to_vocab_info* says which variables follow a vocabulary: a VocabInfo for each, or a
+    list with one for each axis.  A slot that is warm-started and stands under such a variable
+    follows its rows, unless it has a VocabInfo of its own.
+
+    *var_name_to_prev_var_name* says under which name the checkpoint has a variable.  With *slots*
+    the optimizer's slots of every chosen variable are warm-started too, where the checkpoint has
+    them.
+
+    An item that chooses nothing, an entry of either mapping that nothing uses, and a variable that
+    the checkpoint lacks are errors.  Slots and counters that are chosen beside a variable, by the
+    same item, may be absent.
     """
 
     ckpt_to_initialize_from: str | os.PathLike[str]
     vars_to_warm_start: Any = ".*"
-    var_name_to_vocab_info: Mapping[str, VocabInfo] | None = None
+    var_name_to_vocab_info: Mapping[str, Any] | None = None
     var_name_to_prev_var_name: Mapping[str, str] | None = None
+    slots: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.ckpt_to_initialize_from, str | os.PathLike):
             kind = type(self.ckpt_to_initialize_from).__name__
             raise TypeError(f"ckpt_to_initialize_from is a path, not a {kind}")
-        if self.var_name_to_vocab_info:
-            raise ValueError(
-                "var_name_to_vocab_info is not supported yet and nothing is done in its place; to "
-                "carry rows over by vocabulary: ws.load_vars, reorder the rows, ws.DictRestore"
-            )
+        self.vocabularies()
         checked_choice(self.vars_to_warm_start)
+
+    def vocabularies(self) -> dict[str, tuple[VocabInfo, ...]]:
+        """Return the vocabularies of each variable, by its name as it is written."""
+        infos = self.var_name_to_vocab_info or {}
+        return {name: as_vocab_infos(info) for name, info in infos.items()}
 
     def parts(self, session: Session, stack: ExitStack) -> list[Part]:
         path = locate(Path(self.ckpt_to_initialize_from))[1]
         source = stack.enter_context(open_source(path))
-        chosen = chosen_names(self.vars_to_warm_start, session)
         before = dict(self.var_name_to_prev_var_name or {})
-        origin = origin_of(chosen, before, session)
-        return [Part(source, found_in(source, origin, str(path)), str(path), explicit=True)]
+        known = known_variables(session, source, before)
+        infos = own_names(self.vocabularies(), session)
+        choice = chosen_by(self.vars_to_warm_start, session, known, infos)
+        if self.slots:
+            choice = choice.with_optional(fellow_slots(choice.names, known))
+        refuse_unused("var_name_to_vocab_info", self.vocabularies(), choice.names, session)
+        refuse_unused("var_name_to_prev_var_name", before, choice.usable, session)
+        earlier = earlier_names(choice, own_names(before, session), self.slots)
+        origin = found_in(source, choice, earlier, str(path))
+        remaps = remaps_of(infos, origin, known, session)
+        recipes = {
+            new: Made(remaps[new], (old,)) if new in remaps else old for new, old in origin.items()
+        }
+        return [Part(source, recipes, str(path), explicit=True)]
 
 
-def checked_choice(choice: Any) -> None:
-    """Raise TypeError unless *choice* is of a kind that `WarmStartSettings` takes."""
-    if choice is None or isinstance(choice, str):
-        return
-    if isinstance(choice, list | tuple):
-        strings = [isinstance(item, str) for item in choice]
-        named = all(isinstance(getattr(item, "name", None), str) for item in choice)
-        if all(strings) or (named and not any(strings)):
-            return
-    raise TypeError(
-        "vars_to_warm_start is a regex, a list of names or regexes, a list of variables, or None, "
-        f"not {choice!r}"
-    )
+def own_names(by_name: Mapping[str, Any], session: Session) -> dict[str, Any]:
+    """Return *by_name* under the names of `session.specs`: without `:0`, no aliases."""
+    aliases = session.aliases
+    bare = {without_output(name): value for name, value in by_name.items()}
+    return {aliases.get(name, name): value for name, value in bare.items()}
 
 
-def chosen_names(choice: Any, session: Session) -> list[str]:
-    """Return the variables of *session* that *choice* means, each once, in the order chosen.
-
-    Raise RuleError naming every item that means none.
-    """
-    specs, aliases = session.specs, session.aliases
-    known = {**{name: name for name in specs}, **aliases}
-    if choice is None:
-        return []
-    if isinstance(choice, str):
-        trainable = {n: own for n, own in known.items() if specs[own].role == "trainable"}
-        return of_items([choice], {}, trainable)
-    if all(isinstance(item, str) for item in choice):
-        saved = {n: own for n, own in known.items() if specs[own].role != "run"}
-        return of_items(choice, known, saved)
-    return of_items([str(item.name) for item in choice], known, {})
-
-
-def of_items(
-    items: Iterable[str], by_name: Mapping[str, str], by_regex: Mapping[str, str]
-) -> list[str]:
-    """Return what *items* mean: a name in *by_name*, else a regex over *by_regex*."""
-    chosen: dict[str, None] = {}
-    idle = []
-    for item in items:
-        exact = by_name.get(without_output(item))
-        found = [exact] if exact is not None else begun_by(item, by_regex)
-        chosen |= dict.fromkeys(found)
-        if not found:
-            idle.append(f"  {item}{near_text(without_output(item), {**by_name, **by_regex})}")
-    if idle:
-        raise RuleError("\n".join(["vars_to_warm_start means no variable of the model by:", *idle]))
-    return list(chosen)
-
-
-def begun_by(regex: str, names: Mapping[str, str]) -> list[str]:
-    """Return the variables whose name, with `:0` or without, *regex* matches from the start."""
-    if not names:
-        return []
-    pattern = compiled(regex)
-    return [own for name, own in names.items() if pattern.match(name) or pattern.match(f"{name}:0")]
-
-
-def origin_of(
-    chosen: Collection[str], before: Mapping[str, str], session: Session
-) -> dict[str, str]:
-    """Return for each of the *chosen* the name the checkpoint is said to have it under.
-
-    Raise RuleError naming every entry of *before* that no chosen variable uses.
-    """
-    own = {without_output(name): name for name in before}
-    origin = {name: name for name in chosen}
-    unused = []
-    for bare, written in own.items():
-        target = session.aliases.get(bare, bare)
-        if target in origin:
-            origin[target] = before[written]
-        else:
-            unused.append(f"  {written}{near_text(bare, chosen)}")
+def refuse_unused(
+    argument: str, entries: Iterable[str], used: Collection[str], session: Session
+) -> None:
+    """Raise RuleError naming every name in *entries* that is not among those *used*."""
+    unused = [
+        f"  {name}{near_text(without_output(name), used)}"
+        for name in entries
+        if not own_names({name: None}, session).keys() <= set(used)
+    ]
     if unused:
-        raise RuleError(
-            "\n".join(["var_name_to_prev_var_name names what is not warm-started:", *unused])
-        )
-    return origin
+        raise RuleError("\n".join([f"{argument} names what is not warm-started:", *unused]))
 
 
-def found_in(source: Source, origin: Mapping[str, str], label: str) -> dict[str, Recipe]:
-    """Return *origin* as what *source* has under those names, with or without `:0`.
+def earlier_names(
+    choice: Choice, before: Mapping[str, str], slots: bool
+) -> dict[str, tuple[str, ...]]:
+    """Return for each chosen variable the names the checkpoint may have it under, the best first.
 
-    Raise NoSuchTensor naming every variable that *source* does not have.
+    A slot without an entry of its own may stand under the earlier name of its variable, and does
+    where *slots* were asked for.
+    """
+    names: dict[str, tuple[str, ...]] = {}
+    for name in choice.names:
+        under_owner = followed(name, before)
+        free = (*under_owner, name) if slots else (name, *under_owner)
+        names[name] = (before[name],) if name in before else free
+    return names
+
+
+def found_in(
+    source: Source, choice: Choice, earlier: Mapping[str, tuple[str, ...]], label: str
+) -> dict[str, Recipe]:
+    """Return what *source* has of the chosen variables, with or without `:0`.
+
+    Raise NoSuchTensor naming every variable that *source* must have and does not.
     """
     there = {without_output(name): name for name in every_name(source)}
-    absent = [
-        f"  {old}" + (f" (for {new})" if old != new else "") + near_text(without_output(old), there)
-        for new, old in origin.items()
-        if without_output(old) not in there
-    ]
+    found: dict[str, Recipe] = {}
+    absent = []
+    for new, olds in earlier.items():
+        bare = [without_output(old) for old in olds]
+        old = next((there[name] for name in bare if name in there), None)
+        if old is not None:
+            found[new] = Taken(old)
+        elif new not in choice.optional:
+            written = f"{olds[0]} (for {new})" if olds[0] != new else new
+            absent.append(f"  {written}{near_text(bare[0], there)}")
     if absent:
         raise NoSuchTensor("\n".join([f"variables to warm-start that {label} lacks:", *absent]))
-    return {new: Taken(there[without_output(old)]) for new, old in origin.items()}
+    return found
+
+
+def remaps_of(
+    infos: Mapping[str, tuple[VocabInfo, ...]],
+    chosen: Iterable[str],
+    known: Mapping[str, TensorSpec],
+    session: Session,
+) -> dict[str, Remap]:
+    """Return how each of the *chosen* that has a vocabulary, or is a slot of one, is remapped.
+
+    Raise RuleError saying all that is wrong with vocabularies.
+    """
+    remaps: dict[str, Remap] = {}
+    faults = []
+    for name, of_name in infos.items():
+        try:
+            remaps[name] = remap_of(of_name, known[name], session)
+        except RuleError as error:
+            faults.append(str(error))
+    if faults:
+        raise RuleError("\n".join(dict.fromkeys(faults)))
+    for name in chosen:
+        owner = owner_of(name, known)
+        if owner in remaps and name not in remaps:
+            follower = following(remaps[owner], known[owner], known[name], session)
+            remaps |= {name: follower} if follower else {}
+    return remaps

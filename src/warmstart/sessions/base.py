@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from ..layer import Layer
 from ..source import Index, Source
-from ..spec import TensorSpec
+from ..spec import TensorSpec, numpy_dtype
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +96,29 @@ class Session(Source):
     def initialize(self, names: Collection[str]) -> list[str]:
         """Give those of *names* that have no value yet their initial one; return which."""
         return []
+
+    def first_value(self, name: str) -> "np.ndarray | None":
+        """Return what the initializer of *name* gives; nothing is assigned.
+
+        None where the engine cannot tell, as most cannot once a variable has been made.
+        """
+        return None
+
+    def draw(
+        self, initializer: Callable[..., Any], shape: tuple[int, ...], dtype: str
+    ) -> "np.ndarray":
+        """Return what *initializer*, a function of a shape and a dtype of NumPy, makes."""
+        import numpy as np
+
+        return np.asarray(initializer(shape, numpy_dtype(dtype)))
+
+    def names_of(self, variables: Iterable[Any]) -> list[str | None]:
+        """Return the name here of each of *variables*, objects of the engine; None if it has none.
+
+        A name may be an alias; it need not be that of a variable of this model.
+        """
+        names = (getattr(variable, "name", None) for variable in variables)
+        return [name if isinstance(name, str) else None for name in names]
 
     def state(self) -> dict[str, Any]:
         """Return what the next step depends on beside variables: random states, schedules.

@@ -16,7 +16,7 @@ from .metagraph import save_metagraph
 from .predict import predictor
 from .roles import roles_of
 from .unresumable import unresumable
-from .variables import Variable, variables_of
+from .variables import Variable, place, variables_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,6 +120,22 @@ class GraphSession(Session):
 
     def initialize(self, names: Collection[str]) -> list[str]:
         return values.initialize(self.tf_session, list(map(self._finder(), names)))
+
+    def first_value(self, name: str) -> "np.ndarray":
+        return values.first_value(self.tf_session, self._finder()(name))
+
+    def draw(
+        self, initializer: Callable[..., Any], shape: tuple[int, ...], dtype: str
+    ) -> "np.ndarray":
+        return values.drawn(initializer, shape, dtype, self.graph.seed)
+
+    def names_of(self, variables: Iterable[Any]) -> list[str | None]:
+        """Return the names of *variables*; a part of a partitioned one stands for the whole."""
+        variables = list(variables)
+        return [
+            place(variable)[0] if hasattr(variable, "_get_save_slice_info") else name
+            for variable, name in zip(variables, super().names_of(variables), strict=True)
+        ]
 
     def freeze(
         self,

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...errors import CheckpointError
+from ...spec import numpy_dtype
 from .variables import Part, Variable
 from .walk import VARIABLES, ancestors
 
@@ -234,6 +235,25 @@ def initialize(session: Any, variables: Iterable[Variable]) -> list[str]:
                 f"the initial values of {names} could not be computed: {error.message}"
             ) from error
     return [v.name for v in lacking]
+
+
+def first_value(session: Any, variable: Variable) -> np.ndarray:
+    """Return what the initializers of *variable* give, its parts put together."""
+    fetches = [part.variable.initializer.inputs[1] for part in variable.parts]
+    try:
+        return joined(variable, run(session, fetches))
+    except tf.errors.OpError as error:
+        raise CheckpointError(
+            f"the initial value of {variable.name} could not be computed: {error.message}"
+        ) from error
+
+
+def drawn(initializer: Any, shape: tuple[int, ...], dtype: str, seed: int | None) -> np.ndarray:
+    """Return what *initializer* makes, in a graph of its own where it makes operations."""
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        tf.compat.v1.set_random_seed(seed)
+        value = initializer(shape, numpy_dtype(dtype))
+        return np.asarray(session.run(value) if tf.is_tensor(value) else value)
 
 
 def levels(variables: list[Variable]) -> Iterator[list[Variable]]:

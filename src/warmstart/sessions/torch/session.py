@@ -85,6 +85,10 @@ class TorchSession(Session):
             elif not optimizer.assign(name, array):
                 raise no_such_tensor(name, self.specs)
 
+    def names_of(self, variables: Iterable[Any]) -> list[str | None]:
+        names = self._look().names_of_tensors()
+        return [names.get(id(variable)) for variable in variables]
+
     def state(self) -> dict[str, Any]:
         return run_state.state(self.module, self._named_optimizer(self._look()))
 
