@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RuleError
 from ..formats import locate, open_source
+from ..layer import CONVENTIONS
 from ..names import inside, without_output
 from ..sessions import session_for
 from ..sessions.base import Session
@@ -69,14 +70,24 @@ class ChainInit(SessionInit):
     """
 
     def __init__(
-        self, session_inits: Iterable[Any], *, ignore_mismatch: bool = False, rules: Any = ()
+        self,
+        session_inits: Iterable[Any],
+        *,
+        ignore_mismatch: bool = False,
+        rules: Any = (),
+        layout: str | None = None,
     ) -> None:
         self.members = tuple(SmartInit(member) for member in session_inits)
         self._ignore_mismatch = ignore_mismatch
+        self._layout = checked_layout(layout)
         self._rules = parse(rules)
 
     def parts(self, session: Session, stack: ExitStack) -> list[Part]:
-        parts = [part for member in self.members for part in member.parts(session, stack)]
+        parts = [
+            replace(part, layout=part.layout or self._layout)
+            for member in self.members
+            for part in member.parts(session, stack)
+        ]
         return under_rules(parts, self._rules, self._ignore_mismatch)
 
 
@@ -84,15 +95,22 @@ class SourceRestore(SessionInit):
     """From an open source, which stays open."""
 
     def __init__(
-        self, source: Source, *, label: str = "", ignore_mismatch: bool = False, rules: Any = ()
+        self,
+        source: Source,
+        *,
+        label: str = "",
+        ignore_mismatch: bool = False,
+        rules: Any = (),
+        layout: str | None = None,
     ) -> None:
         self._source = source
         self._label = label or f"a {type(source).__name__}"
+        self._layout = checked_layout(layout)
         self._ignore_mismatch = ignore_mismatch
         self._rules = parse(rules)
 
     def parts(self, session: Session, stack: ExitStack) -> list[Part]:
-        part = Part(self._source, every_name(self._source), self._label)
+        part = Part(self._source, every_name(self._source), self._label, layout=self._layout)
         return under_rules([part], self._rules, self._ignore_mismatch)
 
 
@@ -100,14 +118,20 @@ class DictRestore(SessionInit):
     """From a dictionary of arrays, which is not changed: load, edit, restore."""
 
     def __init__(
-        self, variable_dict: Mapping[str, Any], *, ignore_mismatch: bool = False, rules: Any = ()
+        self,
+        variable_dict: Mapping[str, Any],
+        *,
+        ignore_mismatch: bool = False,
+        rules: Any = (),
+        layout: str | None = None,
     ) -> None:
         self._source = DictSource(as_arrays(variable_dict))
+        self._layout = checked_layout(layout)
         self._ignore_mismatch = ignore_mismatch
         self._rules = parse(rules)
 
     def parts(self, session: Session, stack: ExitStack) -> list[Part]:
-        part = Part(self._source, every_name(self._source), "the dict")
+        part = Part(self._source, every_name(self._source), "the dict", layout=self._layout)
         return under_rules([part], self._rules, self._ignore_mismatch)
 
 
@@ -127,6 +151,7 @@ class SaverRestore(SessionInit):
         *,
         ignore_mismatch: bool = False,
         rules: Any = (),
+        layout: str | None = None,
     ) -> None:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(
@@ -138,6 +163,7 @@ class SaverRestore(SessionInit):
         self.prefix = prefix
         self.ignore = ignored_names(ignore)
         self.path = locate(Path(path))[1]
+        self._layout = checked_layout(layout)
         self._ignore_mismatch = ignore_mismatch
         self._rules = parse(rules)
 
@@ -148,27 +174,30 @@ class SaverRestore(SessionInit):
         own: tuple[Rule, ...] = (Table({without_output(name): () for name in self.ignore}),)
         if self.prefix:
             own += (Prefix(self.prefix, separator_below(self.prefix, session)),)
-        part = Part(source, every_name(source), label)
+        part = Part(source, every_name(source), label, layout=self._layout)
         return under_rules(under_rules([part], own), self._rules, self._ignore_mismatch)
 
 
-def SmartInit(obj: Any, *, ignore_mismatch: bool = False, rules: Any = ()) -> SessionInit:
+def SmartInit(
+    obj: Any, *, ignore_mismatch: bool = False, rules: Any = (), layout: str | None = None
+) -> SessionInit:
     """Return the SessionInit that *obj* stands for.
 
     A path is restored from, whatever its format, a dict or an open source likewise; a list is a
     chain whose later members win; None restores nothing; a SessionInit is itself, and TensorFlow's
-    WarmStartSettings are this library's.
+    WarmStartSettings are this library's.  *layout* says whose names and axis orders its layers
+    have: "torch", "keras" or "flax"; mostly its names tell.
     """
+    options: dict[str, Any] = {"ignore_mismatch": ignore_mismatch, "rules": rules, "layout": layout}
     if hasattr(obj, "ckpt_to_initialize_from") and not isinstance(obj, SessionInit):
         obj = as_warm_start(obj)  # an Estimator's is a tuple, so not a chain
     if isinstance(obj, SessionInit):
-        options = ignore_mismatch or parse(rules)
-        return ChainInit([obj], ignore_mismatch=ignore_mismatch, rules=rules) if options else obj
+        return ChainInit([obj], **options) if ignore_mismatch or parse(rules) or layout else obj
     if obj is None:
         return ChainInit(())
     for kinds, init in ROUTES:
         if isinstance(obj, kinds):
-            return init(obj, ignore_mismatch=ignore_mismatch, rules=rules)
+            return init(obj, **options)
     raise TypeError(
         "a model can start from a path, a dict of arrays, an open checkpoint, the "
         "ws.session_for(MODEL) of another model, a SessionInit, "
@@ -195,6 +224,13 @@ ROUTES: tuple[tuple[Any, Callable[..., SessionInit]], ...] = (
     (Mapping, DictRestore),
     (list | tuple, ChainInit),
 )
+
+
+def checked_layout(layout: str | None) -> str | None:
+    """Return *layout*, refusing what is none."""
+    if layout not in (None, *CONVENTIONS):
+        raise RuleError(f"layout is {layout!r}; expected one of {', '.join(CONVENTIONS)}")
+    return layout
 
 
 def get_model_loader(filename: str | os.PathLike[str]) -> SessionInit:
