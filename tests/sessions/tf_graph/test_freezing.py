@@ -265,3 +265,32 @@ def test_a_finalized_graph_freezes_only_before_training(make_model, batch):
     with pytest.raises(ws.FreezeError, match="the graph is finalized, so its train op cannot"):
         model.session.freeze(["out/kernel"])
     assert model.session.specs["out/kernel"].role == "trainable"
+
+
+def averaged(resource):
+    """Return (inputs, cost, the operation that averages) of a graph with a moving average."""
+    x = v1.placeholder(tf.float32, [])
+    w = v1.get_variable("w", [2], use_resource=resource)
+    return [x], x * tf.reduce_sum(w**2), tf.train.ExponentialMovingAverage(0.5).apply([w])
+
+
+def test_a_moving_average_among_the_update_ops_is_held(graph, resource, changed):
+    inputs, cost, average = averaged(resource)
+    v1.add_to_collection(KEYS.UPDATE_OPS, average)
+    model = ws.TFGraph(inputs=inputs, cost=cost, optimizer=v1.train.GradientDescentOptimizer(0.1))
+    model.run_with_step(model.update_ops())
+    model.train_step((1.0,))
+    frozen = ws.freeze(model, "w/ExponentialMovingAverage")
+    before = values(model)
+    model.train_step((1.0,))
+    assert changed(before, values(model)) == {"w", "global_step"}
+    frozen.verify()
+    frozen.thaw()
+    model.train_step((1.0,))
+    assert "w/ExponentialMovingAverage" in changed(before, values(model))
+
+
+def test_a_moving_average_that_somebody_else_runs_is_named(graph, running, resource):
+    averaged(resource)
+    with pytest.raises(ws.FreezeError, match="w/ExponentialMovingAverage   by ExponentialMoving"):
+        running().freeze(["w/ExponentialMovingAverage"])

@@ -3,6 +3,7 @@
     freeze    out of TRAINABLE_VARIABLES into MODEL_VARIABLES, and the operations that update
               their statistics out of UPDATE_OPS: a train op built later does not know them
     thaw      back to where they were
+    in part   a `TFGraph` builds its train op so that it leaves those parts as they are (regions.py)
 
 A graph's operations cannot be changed.  An operation already there that would move a held variable
 is an error, unless a `TFGraph` built it, which builds its train op anew over the rest.  Nor can a
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
+import numpy as np
 import tensorflow as tf
 
 from ...errors import FreezeError
@@ -23,6 +25,7 @@ from ...names import parent
 from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from . import movers
+from .regions import Masks, either, masks_of
 from .variables import Variable
 from .walk import ancestors, dependent, operation, written
 
@@ -35,6 +38,10 @@ class Trainer(Protocol):
     @property
     def operations(self) -> set[str]:
         """The names of what it built itself and can do without."""
+
+    @property
+    def builds(self) -> bool:
+        """Whether it builds its train op itself."""
 
     def check_rebuild(self) -> None:
         """Raise FreezeError if its train op is built and cannot be built anew."""
@@ -51,6 +58,7 @@ class Held:
     trainable: set[str] = field(default_factory=set)  # those taken from TRAINABLE_VARIABLES
     update_ops: list[tuple[int, str]] = field(default_factory=list)  # (place, name) they had
     changes: int = 0  # freezings and thawings so far
+    parts: list[Masks] = field(default_factory=list)  # one of each freezing that holds some
 
 
 HELD: WeakKeyDictionary[Any, Held] = WeakKeyDictionary()
@@ -67,15 +75,18 @@ def add_trainer(graph: Any, trainer: Trainer) -> None:
 class GraphFreezing:
     """Variables held still in one graph, until `thaw`."""
 
-    def __init__(self, graph: Any, variables: Iterable[Variable]) -> None:
-        """Hold *variables*, which have been checked."""
-        variables = list(variables)
-        self.names = tuple(v.name for v in variables)
-        self.regions: Mapping[str, Index] = {}
+    def __init__(
+        self, graph: Any, variables: Iterable[Variable], in_part: Iterable[tuple[Variable, Index]]
+    ) -> None:
+        """Hold *variables*, and others *in_part*; they have been checked."""
+        variables, in_part = list(variables), list(in_part)
+        self.regions: Mapping[str, Index] = {v.name: index for v, index in in_part}
+        self.names = (*(v.name for v in variables), *self.regions)
         self._graph = graph
         self._op_names = [name for v in variables for name in v.op_names]
+        self._masks = either(masks_of(v, index) for v, index in in_part)
         self._thawed = False
-        hold(graph, self._op_names)
+        hold(graph, self._op_names, self._masks)
         self._train_ops = train_ops(graph)
 
     def thaw(self) -> None:
@@ -86,7 +97,7 @@ class GraphFreezing:
         if self._thawed:
             return
         meanwhile = sorted(train_ops(self._graph) - self._train_ops)
-        if meanwhile:
+        if meanwhile and self._op_names:
             raise FreezeError(
                 f"{', '.join(self.names)} cannot be thawed: the train op {', '.join(meanwhile)} "
                 "was built meanwhile and leaves them out; thaw before building it, or give "
@@ -94,7 +105,7 @@ class GraphFreezing:
             )
         check_trainers(self._graph)
         self._thawed = True
-        release(self._graph, self._op_names)
+        release(self._graph, self._op_names, self._masks)
 
 
 def freeze(
@@ -104,23 +115,52 @@ def freeze(
     names: Collection[str],
     *,
     train_statistics: bool = False,
+    regions: Mapping[str, Index],
 ) -> GraphFreezing:
     """Hold the variables called *names*; see `Session.freeze`."""
     for name in names:
         if name not in specs:
             raise no_such_tensor(name, specs)
     refuse_state([specs[name] for name in names])
-    chosen = set(names)
+    whole = [name for name in names if name not in regions]
+    chosen = set(whole)
     if train_statistics:
         updated = set(updated_by(graph))
-        chosen -= {name for name in names if updated & set(variables[name].op_names)}
+        chosen -= {name for name in whole if updated & set(variables[name].op_names)}
     else:
-        chosen |= set(statistics_of(graph, variables, names))
+        chosen |= set(statistics_of(graph, variables, whole))
     held = [v for v in variables.values() if v.name in chosen]
+    in_part = [(v, regions[v.name]) for v in variables.values() if v.name in regions]
+    parted = [v for v, _ in in_part]
+    refuse_parts(graph, parted)
     owned = {name for trainer in TRAINERS.get(graph, ()) for name in trainer.operations}
-    movers.refuse(graph, held, owned, [*update_ops(graph), *held_update_ops(graph)])
+    movers.refuse(graph, [*held, *parted], owned, [*update_ops(graph), *held_update_ops(graph)])
     check_trainers(graph)
-    return GraphFreezing(graph, held)
+    return GraphFreezing(graph, held, in_part)
+
+
+def refuse_parts(graph: Any, variables: Collection[Variable]) -> None:
+    """Raise for *variables* that cannot be held in part: nobody trains them who could leave some.
+
+    A whole variable is held by not training it, which anybody can; a part must be left out by the
+    train op itself.
+    """
+    if not variables:
+        return
+    trainable = {v.op.name for v in graph.get_collection(KEYS.TRAINABLE_VARIABLES)}
+    trainable |= held_trainable(graph)
+    untrained = [v.name for v in variables if not trainable.issuperset(v.op_names)]
+    if untrained:
+        raise FreezeError(
+            f"{', '.join(untrained)}: only trainable variables can be frozen in part; freeze what "
+            "is not trained as a whole"
+        )
+    if not any(trainer.builds for trainer in TRAINERS.get(graph, ())):
+        raise FreezeError(
+            f"{', '.join(v.name for v in variables)}: only a train op made for it leaves a part of "
+            "a variable as it is; give cost= and optimizer= to a TFGraph, which builds it, before "
+            "freezing"
+        )
 
 
 def refuse_state(specs: list[TensorSpec]) -> None:
@@ -227,10 +267,19 @@ def left_out(graph: Any, ops: Iterable[Any]) -> list[Any]:
     return [op for op in ops if op not in writing]
 
 
-def hold(graph: Any, op_names: Iterable[str]) -> None:
-    """Take the variables and their update ops out of the collections that training looks into."""
+def held_parts(graph: Any) -> dict[str, np.ndarray]:
+    """Return where variables are held in part, by their operations."""
+    return either(HELD.get(graph, Held()).parts)
+
+
+def hold(graph: Any, op_names: Iterable[str], masks: Masks) -> None:
+    """Take the variables and their update ops out of the collections that training looks into.
+
+    Those in *masks* stay there, and train ops are built anew to leave their parts.
+    """
     held = HELD.setdefault(graph, Held())
     held.changes += 1
+    held.parts.append(masks)
     held.counts.update(op_names)
     trainable = graph.get_collection_ref(KEYS.TRAINABLE_VARIABLES)
     leaving = [v for v in trainable if v.op.name in held.counts]
@@ -254,10 +303,11 @@ def add_model_variables(graph: Any, variables: Iterable[Any]) -> None:
     model += [v for v in variables if v.op.name not in present]
 
 
-def release(graph: Any, op_names: Iterable[str]) -> None:
+def release(graph: Any, op_names: Iterable[str], masks: Masks) -> None:
     """Put back what is held no more by any freezing."""
     held = HELD[graph]
     held.changes += 1
+    held.parts = [each for each in held.parts if each is not masks]
     held.counts -= Counter(op_names)  # those that reach 0 are dropped
     free = held.trainable - held.counts.keys()
     held.trainable -= free

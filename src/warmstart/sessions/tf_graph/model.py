@@ -113,6 +113,11 @@ class TFGraph:
         """The names of what this model built itself and can do without."""
         return set() if self._own is None else self._own.operations
 
+    @property
+    def builds(self) -> bool:
+        """Whether the train op is built here, from the cost and the optimizer."""
+        return self._own is not None
+
     def check_rebuild(self) -> None:
         """Raise FreezeError if the train op is built and the graph is finalized."""
         if self._own is not None and self._own.operation is not None and self.graph.finalized:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from ...errors import FreezeError, noting
+from ...errors import noting
 from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
@@ -144,10 +144,13 @@ class GraphSession(Session):
         train_statistics: bool = False,
         regions: Mapping[str, Index] | None = None,
     ) -> freezing.GraphFreezing:
-        if regions:
-            raise FreezeError(f"{', '.join(regions)}: graphs are frozen by whole variables")
         return freezing.freeze(
-            self.graph, self.variables, self.specs, names, train_statistics=train_statistics
+            self.graph,
+            self.variables,
+            self.specs,
+            names,
+            train_statistics=train_statistics,
+            regions=regions or {},
         )
 
     def unresumable(self) -> Mapping[str, str]:

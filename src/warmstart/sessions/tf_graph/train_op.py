@@ -4,16 +4,20 @@ Gradients are computed once a variable.  Building anew applies those of the vari
 trainable then, with the same optimizer object, so that their slots are the ones they had.
 """
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
 from ..processing import PartName, Processor, processed
-from . import freezing
+from . import freezing, regions
 from .gradients import GraphOps, Looking
 from .variables import place
 from .walk import operation
+
+if TYPE_CHECKING:
+    import numpy as np
 
 v1 = tf.compat.v1
 
@@ -39,6 +43,7 @@ class TrainOp:
         self.operation: Any = None  # None until it is built
         self.operations: set[str] = set()  # all that was ever built here
         self.looking = Looking()
+        self._with_slots: set[str] = set()  # operations of variables whose slots were made
 
     def build(self) -> None:
         """Build the operation over what is trainable now, in place of an earlier one."""
@@ -59,14 +64,30 @@ class TrainOp:
             pairs = self._optimizer.compute_gradients(self._cost, var_list=unseen)
             self._pairs |= {v.op.name: (gradient, v) for gradient, v in pairs}
         names = self._names()
-        gradients = {names[v.op.name]: self._pairs[v.op.name][0] for v in variables}
+        masks = freezing.held_parts(self._cost.graph)
+        gradients = {
+            names[op]: regions.cleared(gradient, masks[op]) if op in masks else gradient
+            for op, (gradient, _) in ((v.op.name, self._pairs[v.op.name]) for v in variables)
+        }
         ops = GraphOps({names[v.op.name]: v for v in variables}, self.looking)
         found = processed(self._gradprocs, gradients, ops)
         kept = [(found[name], ops.variable(name)) for name in gradients if found[name] is not None]
         with v1.control_dependencies(ops.looks):
             if not kept:  # all is frozen: only the step is counted
                 return operation(v1.assign_add(global_step, 1))
-            return operation(self._optimizer.apply_gradients(kept, global_step=global_step))
+            apply = partial(self._optimizer.apply_gradients, kept, global_step=global_step)
+            held = [(v, masks[v.op.name]) for _, v in kept if v.op.name in masks]
+            return operation(self._applied_in_part(apply, held) if held else apply())
+
+    def _applied_in_part(
+        self, apply: Callable[[], Any], held: list[tuple[Any, "np.ndarray"]]
+    ) -> Any:
+        """Return the operation that *apply* makes, which leaves the parts that are *held*."""
+        if not {v.op.name for v, _ in held} <= self._with_slots:
+            apply()  # never run: it makes the slots, of which there must be copies first
+            self._with_slots |= {v.op.name for v, _ in held}
+        slots = [(slot, mask) for v, mask in held for slot in regions.slots_like(v)]
+        return regions.applied(apply, [*held, *slots])
 
     def _names(self) -> dict[str, str]:
         """Return the name that each variable goes by before the processors, by its operation.
