@@ -166,6 +166,16 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[^\W\d_]+|\d+", name.lower()))
 
 
+def numbered(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the text of *name* before, between and after its numbers, and the numbers.
+
+    >>> numbered("layer_3/conv1/w"), numbered("w")
+    ((('layer_', '/conv', '/w'), ('3', '1')), (('w',), ()))
+    """
+    pieces = re.split(r"(\d+)", name)
+    return tuple(pieces[::2]), tuple(pieces[1::2])
+
+
 def grouped(names: Iterable[str]) -> list[str]:
     """Return *names* with what differs in one place only written in braces.
 

@@ -5,10 +5,11 @@ Names are grouped, and what may have been meant is suggested; the report has eve
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ..errors import RestoreMismatch, number_of
 from ..names import grouped, parent
+from .drafts import drafts_of
 from .plan import Misfit, Plan, Verdict
 from .report import aligned, checkpoint_side
 
@@ -125,9 +126,18 @@ def missing_text(plan: Plan) -> str:
         f"{', '.join(plan.labels)}; "
         f"{'it keeps its initial value' if len(names) == 1 else 'they keep their initial values'}:"
     )
-    found = renames(plan.near) or [(f"{scope}*", "*") for scope in scopes_over(names, plan)]
-    hints = [f"  perhaps: rename {old} -> {new}" for old, new in found]
+    copies = [f"rename {scope}* -> *" for scope in scopes_over(names, plan)]
+    hints = [f"  perhaps: {text}" for text in copies or hints_of(plan)]
     return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *shortened(hints)])
+
+
+def hints_of(plan: Plan) -> list[str]:
+    """Return the rules that may have been meant, each with what it would do to the values."""
+    names = [name for verdicts in plan.sources for name in verdicts]
+    return [
+        ", then ".join([f"rename {draft.old} -> {draft.new}", *draft.steps])
+        for draft in drafts_of(plan.near, names)
+    ]
 
 
 def scopes_over(names: Collection[str], plan: Plan) -> list[str]:
@@ -144,32 +154,6 @@ def scopes_over(names: Collection[str], plan: Plan) -> list[str]:
         if old[cut.end() :] in wanted
     )
     return sorted(scope for scope, n in count.items() if n == len(wanted) > 1)
-
-
-def renames(near: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the renames (old, new) that lead to *near*: new name -> old name.
-
-    One with a `*` stands for all names to which the same scopes were put in front.
-
-    >>> renames({"fc.bias": "model/fc.bias", "fc.weight": "model/fc.weight", "w": "v"})
-    [('model/*', '*'), ('v', 'w')]
-    """
-    scopes = Counter(scope_before(new, old) for new, old in near.items())
-    pairs = []
-    for new, old in near.items():
-        scope = scope_before(new, old)
-        pairs.append((f"{scope}*", "*") if scope and scopes[scope] > 1 else (old, new))
-    return list(dict.fromkeys(pairs))
-
-
-def scope_before(new: str, old: str) -> str:
-    """Return what stands before *new* in *old*, up to a separator, or nothing.
-
-    >>> scope_before("fc.weight", "module.fc.weight"), scope_before("weight", "myweight")
-    ('module.', '')
-    """
-    scope = old.removesuffix(new)
-    return scope if scope != old and scope.endswith(("/", ".")) else ""
 
 
 def unused_texts(plan: Plan) -> list[str]:

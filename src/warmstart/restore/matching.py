@@ -12,7 +12,7 @@ from ..sessions.base import Session
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .fit import misfit
-from .near_misses import nearest
+from .near_misses import Nearest
 from .plan import Match, Misfit, Part, Plan, Tie, Verdict
 from .recipe import first_name, names_in, spec_from, without_aliases
 from .slots import training_only
@@ -55,7 +55,7 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
         overridden={name: tuple(chain[:-1]) for name, chain in chains.items() if chain[1:]},
         misfits=misfits,
         ties=tuple(tie for tie in ties if tie.match == winners.get(tie.match.target.name)),
-        near=nearest(
+        near=Nearest(
             {name: specs[name] for name, v in targets.items() if v == Verdict.MISSING},
             {
                 name: part.source.specs[name]

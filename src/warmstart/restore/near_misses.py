@@ -1,24 +1,33 @@
 """Names that were nearly equal: which unused tensor a missing variable may have been meant to get.
 
-Only tensors of the same shape come into question.  Equal words win (`fc.weight` for `fc/kernel`),
-then one name ending in the other (`module.fc.weight`), then an equal last word (`head.weight` for
-`out.weight`), then likeness in spelling; a suggestion is made only when it is the best by itself.
+All missing variables and all unused tensors are looked at together, since names speak for each
+other (see `resemblance`).  A shape need not be equal: a transposed one will do, or one with other
+axes of 1, and the suggestion says what is to be done.  One is made only where it is the best by a
+margin.  What is left over is compared by spelling, for typing mistakes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from functools import cached_property
+from itertools import islice
 
 from ..names import words
 from ..spec import TensorSpec
+from .reaching import recipe_of, way_between
+from .recipe import Recipe, Taken, first_name, steps_of
+from .resemblance import Pair, scores
+from .square import turned_like_others
+from .what_names_say import Side
 
-#: Words for one thing in different frameworks.
-SYNONYMS = {
-    "weight": "kernel", "weights": "kernel", "w": "kernel",
-    "biases": "bias", "b": "bias",
-    "scale": "gamma", "beta": "bias",
-    "running": "moving", "var": "variance",
-    "embedding": "embeddings",
-}  # fmt: skip
+#: Names of each side that are looked at: some 20 microseconds each.
+MAX_NAMES = 5_000
+
+#: The score from which a pair is suggested, and by how much it must beat every other.
+ENOUGH, MARGIN = 2.5, 0.1
+
+#: The score from which a suggestion is as good as certain.
+CERTAIN = 3.0
 
 #: Spelling is compared for this many names with this many others: each takes some 50 microseconds.
 MAX_COMPARED = 40
@@ -26,65 +35,143 @@ MAX_COMPARED = 40
 #: How alike spellings must be, from 0 to 1.
 LIKENESS = 0.75
 
-Words = tuple[str, ...]
-
-
 Specs = Mapping[str, TensorSpec]
-Index = dict[tuple[tuple[int, ...], Words], list[str]]  # by shape and words
 
 
-def nearest(missing: Specs, unused: Specs) -> dict[str, str]:
-    """Return for those of *missing* that have one the nearest of *unused*."""
-    whole = indexed(unused, lambda own: [own])
-    ends = indexed(unused, shorter_ends)
-    alone = {key for key, names in indexed(missing, last_word).items() if len(names) == 1}
-    lasts = {key: n for key, n in indexed(unused, last_word).items() if key in alone}
-    found = {name: by_words(name, spec, whole, ends, lasts) for name, spec in missing.items()}
-    for name in [name for name in missing if found[name] is None][:MAX_COMPARED]:
-        alike = [n for n, spec in unused.items() if spec.shape == missing[name].shape]
-        found[name] = by_spelling(name, alike[:MAX_COMPARED])
-    return {name: old for name, old in found.items() if old is not None}
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What a variable may have been meant to get."""
+
+    recipe: Recipe
+    certain: bool = True  # else it is a guess
+
+    @property
+    def old(self) -> str:
+        """The tensor, the first of several."""
+        return first_name(self.recipe)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What would be done to it, in words: "transpose 1 0"."""
+        return tuple(steps_of(self.recipe))
 
 
-def indexed(specs: Specs, keys: Callable[[Words], Iterable[Words]]) -> Index:
-    """Return the names in *specs* by shape and by what *keys* makes of their words."""
-    index: Index = {}
-    for name, spec in specs.items():
-        for key in keys(plain_words(name)):
-            index.setdefault((spec.shape, key), []).append(name)
-    return index
+def nearest(missing: Specs, unused: Specs, limit: int = MAX_NAMES) -> dict[str, Near]:
+    """Return for those of *missing* that have one the nearest of *unused*.
+
+    Of each side the first *limit* names are looked at.
+    """
+    if not missing or not unused:
+        return {}
+    target, source = Side(first(missing, limit)), Side(first(unused, limit))
+    found = scores(target, source)
+    chosen = Chosen(found)
+    near = {
+        target.specs[pair.target].name: (
+            source.specs[pair.source],
+            is_certain(target, source, pair, score),
+        )
+        for pair in chosen.sure()
+        for score in [found[pair]]
+    }
+    result = as_near({name: near[name] for name in missing if name in near}, missing)
+    return by_spelling(missing, unused, result)
 
 
-def by_words(name: str, spec: TensorSpec, whole: Index, ends: Index, lasts: Index) -> str | None:
-    """Return the only tensor with the words of *name*, or others in front of their end."""
-    own = plain_words(name)
-    candidates = [whole.get((spec.shape, own)), ends.get((spec.shape, own))]
-    candidates += [whole.get((spec.shape, end)) for end in shorter_ends(own)]
-    candidates.append(lasts.get((spec.shape, own[-1:])))
-    found = next(filter(None, candidates), [])
-    return found[0] if len(found) == 1 else None
+class Nearest(Mapping[str, Near]):
+    """What `nearest` finds, looked for when it is first asked for: a plan alone needs it not."""
+
+    def __init__(self, missing: Specs, unused: Specs) -> None:
+        self._sides = missing, unused
+
+    @cached_property
+    def _found(self) -> dict[str, Near]:
+        return nearest(*self._sides)
+
+    def __getitem__(self, name: str) -> Near:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
-def by_spelling(name: str, others: Iterable[str]) -> str | None:
+def is_certain(target: Side, source: Side, pair: Pair, score: float) -> bool:
+    """Return whether a suggestion is more than a guess: by all names together, or by its words."""
+    own, other = target.plain[pair.target], source.plain[pair.source]
+    return own == other or (score >= CERTAIN and bool(own & other))
+
+
+def first(specs: Specs, limit: int) -> Specs:
+    """Return the first *limit* of *specs*."""
+    return dict(islice(specs.items(), limit))
+
+
+@dataclass(slots=True)
+class Chosen:
+    """The pairs that go best together, each name in one at most."""
+
+    scores: Mapping[Pair, float]
+    of_target: dict[int, Pair] = field(default_factory=dict)
+    of_source: dict[int, Pair] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for pair in sorted(self.scores, key=self.scores.__getitem__, reverse=True):
+            if pair.target not in self.of_target and pair.source not in self.of_source:
+                self.of_target[pair.target] = self.of_source[pair.source] = pair
+
+    def sure(self) -> list[Pair]:
+        """Return the pairs that no exchange comes near."""
+        margins = {pair: self.scores[pair] - ENOUGH + MARGIN for pair in self.of_target.values()}
+        for other, score in self.scores.items():
+            own, theirs = self.of_target.get(other.target), self.of_source.get(other.source)
+            if other == own:
+                continue
+            held = [pair for pair in (own, theirs) if pair is not None]
+            loss = sum(self.scores[pair] for pair in held) - score
+            if own and theirs:  # what the two that are left over would make together
+                loss -= self.scores.get(Pair(theirs.target, own.source), 0)
+            for pair in held:
+                margins[pair] = min(margins[pair], loss)
+        return [pair for pair, margin in margins.items() if margin >= MARGIN]
+
+
+def as_near(found: Mapping[str, tuple[TensorSpec, bool]], missing: Specs) -> dict[str, Near]:
+    """Return what was *found*, with the steps that lead to the shapes of *missing*."""
+    ways = {
+        name: (spec, way.steps)
+        for name, (spec, _) in found.items()
+        if (way := way_between(spec.shape, missing[name].shape))
+    }
+    guessed = turned_like_others(ways, missing)
+    return {
+        name: Near(
+            recipe_of(spec.name, guessed.get(name, steps)),
+            certain=found[name][1] and name not in guessed,
+        )
+        for name, (spec, steps) in ways.items()
+    }
+
+
+def by_spelling(missing: Specs, unused: Specs, found: dict[str, Near]) -> dict[str, Near]:
+    """Return *found* and, for the first of *missing* without, what is spelled nearly the same."""
+    taken = {near.old for near in found.values()}
+    free = [spec for spec in unused.values() if spec.name not in taken]
+    left = (name for name in missing if name not in found)
+    for name in islice(left, MAX_COMPARED if free else 0):
+        alike = [spec.name for spec in free if spec.shape == missing[name].shape]
+        old = most_alike(name, alike[:MAX_COMPARED])
+        if old is not None:
+            found = {**found, name: Near(Taken(old), certain=False)}
+    return found
+
+
+def most_alike(name: str, others: Iterable[str]) -> str | None:
     """Return the one of *others* whose spelling is most like that of *name*, if it is enough."""
-    own = " ".join(plain_words(name))
-    likeness = {o: SequenceMatcher(None, own, " ".join(plain_words(o))).ratio() for o in others}
+    own = " ".join(words(name))
+    likeness = {o: SequenceMatcher(None, own, " ".join(words(o))).ratio() for o in others}
     best = max(likeness.values(), default=0.0)
     winners = [other for other, ratio in likeness.items() if ratio == best]
     return winners[0] if best >= LIKENESS and len(winners) == 1 else None
-
-
-def plain_words(name: str) -> Words:
-    """Return the words of *name*, the last two of them in one framework's words."""
-    own = words(name)
-    return own[:-2] + tuple(SYNONYMS.get(word, word) for word in own[-2:])
-
-
-def shorter_ends(own: Words) -> list[Words]:
-    """Return the ends of *own* that still have two words, the longest first."""
-    return [own[i:] for i in range(1, len(own) - 1)]
-
-
-def last_word(own: Words) -> list[Words]:
-    """Return the last word of *own* by itself."""
-    return [own[-1:]]

@@ -15,6 +15,7 @@ from enum import StrEnum
 from ..names import without_output
 from ..source import Source
 from ..spec import TensorSpec
+from .near_misses import Near
 from .recipe import Made, Recipe, names_in, steps_of
 
 
@@ -108,7 +109,7 @@ class Plan:
     overridden: Mapping[str, tuple[Match, ...]]  # target -> those that lost, in chain order
     misfits: tuple[Misfit, ...]
     ties: tuple[Tie, ...]
-    near: Mapping[str, str]  # missing variable -> the unused tensor it may have been meant to get
+    near: Mapping[str, Near]  # missing variable -> what it may have been meant to get
 
     def named(self, verdict: Verdict) -> list[str]:
         """Return the session's names with *verdict*."""

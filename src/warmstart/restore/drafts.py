@@ -1,0 +1,185 @@
+r"""Rules drafted from suggestions: what is to be renamed, and turned around, with wildcards.
+
+    rename encoder/layer_*/mlp/dense/kernel -> encoder.*.mlp.weight
+    transpose encoder.*.mlp.weight: 1 0
+    rename re:encoder/layer_(\d+)/dense/bias -> encoder.\g<1>.dense.bias
+
+Suggestions that are alike but for numbers become one rule: a glob where that means no other name,
+else a regex.  Whoever reads a draft decides; those that are guesses are marked.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..names import matcher, numbered
+from .near_misses import Near
+
+#: A suggestion: the tensor's name, and the variable's.
+Move = tuple[str, str]
+
+#: What means something in a rule; names with it are written in a mapping, letter for letter.
+SPECIAL = re.compile(r"[*?\[\]\\]|^re:|\s|[#,:]")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A rule that suggestions lead to."""
+
+    old: str  # a pattern, or a name
+    new: str  # what it becomes
+    where: str  # a pattern of what it has become
+    steps: tuple[str, ...]  # of what is done to the values: "transpose 1 0"
+    moves: tuple[Move, ...]  # the names it is made for
+    certain: bool
+
+    @property
+    def lines(self) -> list[str | dict[str, str]]:
+        """The rules as a list or a rule file has them."""
+        exact = len(self.moves) == 1 and any(map(SPECIAL.search, self.moves[0]))
+        rename = {self.old: self.new} if exact else f"rename {self.old} -> {self.new}"
+        return [rename, *(of_values(step, self.where) for step in self.steps)]
+
+
+def of_values(step: str, pattern: str) -> str:
+    """Return the rule that does *step* to what *pattern* matches.
+
+    >>> of_values("transpose 1 0", "fc.weight")
+    'transpose fc.weight: 1 0'
+    """
+    verb, _, rest = step.partition(" ")
+    return f"{verb} {pattern}: {rest}"
+
+
+def drafts_of(near: Mapping[str, Near], names: Collection[str]) -> list[Draft]:
+    """Return the rules that lead to *near*, in its order; *names* are all names of the source."""
+    under = scopes_renamed(near, names)
+    groups: dict[object, list[Move]] = {}
+    for new, found in near.items():
+        scopes = scopes_before_same(found.old, new)
+        alike = (numbered(found.old)[0], numbered(new)[0], found.steps, found.certain)
+        key: object = scopes if scopes in under and not found.steps else alike
+        groups.setdefault(key, []).append((found.old, new))
+    drafts = []
+    for key, moves in groups.items():
+        if key in under:
+            old, new = scopes_before_same(*moves[0])
+            certain = all(near[name].certain for _, name in moves)
+            drafts.append(Draft(f"{old}*", f"{new}*", f"{new}*", (), tuple(moves), certain))
+        else:
+            drafts += generalised(moves, near[moves[0][1]], names, near)
+    return drafts
+
+
+def scopes_renamed(near: Mapping[str, Near], names: Iterable[str]) -> set[tuple[str, str]]:
+    """Return the scopes, old and new, of several of *near*; the old one has none but these."""
+    scopes = (scopes_before_same(each.old, new) for new, each in near.items() if not each.steps)
+    several = {scope: n for scope, n in Counter(scopes).items() if scope[0] and n > 1}
+    olds = {old for old, _ in several}
+    there = Counter(old for name in names for old in olds if name.startswith(old))
+    return {scope for scope, n in several.items() if there[scope[0]] == n}
+
+
+def scopes_before_same(old: str, new: str) -> tuple[str, str]:
+    """Return what stands in each name before the longest end that both have from a separator on.
+
+    >>> scopes_before_same("model/enc/w", "enc/w"), scopes_before_same("head.w", "out.w")
+    (('model/', ''), ('head.', 'out.'))
+    """
+    for cut in re.finditer(r"^|[/.]", old):
+        end = old[cut.end() :]
+        if new == end or new.endswith(("/" + end, "." + end)):
+            return old[: cut.end()], new[: len(new) - len(end)]
+    return "", ""
+
+
+def generalised(
+    moves: Sequence[Move], like: Near, olds: Collection[str], news: Collection[str]
+) -> list[Draft]:
+    """Return the fewest rules for *moves*, alike but for their numbers, among *olds* and *news*."""
+    if len(moves) == 1:
+        ((old, new),) = moves
+        return [Draft(old, new, new, like.steps, tuple(moves), like.certain)]
+    if varying(moves, 0) == varying(moves, 1):
+        found = with_wildcards(moves, olds, news)
+        if found is not None:
+            return [Draft(*found, like.steps, tuple(moves), like.certain)]
+    return [draft for part in divided(moves) for draft in generalised(part, like, olds, news)]
+
+
+def columns(moves: Sequence[Move], side: int) -> list[tuple[str, ...]]:
+    """Return the numbers at each place of the old names, or of the new ones for *side* 1."""
+    return list(zip(*(numbered(move[side])[1] for move in moves), strict=True))
+
+
+def varying(moves: Sequence[Move], side: int) -> list[tuple[str, ...]]:
+    """Return the columns of numbers that differ."""
+    return [column for column in columns(moves, side) if len(set(column)) > 1]
+
+
+def with_wildcards(
+    moves: Sequence[Move], olds: Collection[str], news: Collection[str]
+) -> tuple[str, str, str] | None:
+    """Return *moves* as one old and one new name, and the pattern of the latter.
+
+    Globs where they mean no other names than these, else regexes; None where names are too odd.
+    """
+    if any(map(SPECIAL.search, (*moves[0],))):
+        return None
+    old, new = (as_glob(moves, side) for side in (0, 1))
+    where = new if means_only(new, [m[1] for m in moves], news) else as_regex(moves, 1, r"\d+")
+    if means_only(old, [m[0] for m in moves], olds):
+        return old, new, where
+    old, new = as_regex(moves, 0, r"(\d+)"), numbered_groups(new)
+    return (old, new, where) if means_only(old, [m[0] for m in moves], olds) else None
+
+
+def means_only(pattern: str, wanted: Collection[str], names: Collection[str]) -> bool:
+    """Return whether *pattern* matches none of *names* but those *wanted*."""
+    test = matcher(pattern)
+    return {name for name in names if test(name)} <= {*wanted}
+
+
+def as_glob(moves: Sequence[Move], side: int) -> str:
+    """Return the names of a side with `*` for the numbers that differ."""
+    texts, marks = numbered(moves[0][side])[0], marks_of(moves, side, "*")
+    return texts[0] + "".join(m + text for m, text in zip(marks, texts[1:], strict=True))
+
+
+def as_regex(moves: Sequence[Move], side: int, digits: str) -> str:
+    """Return the names of a side as a regex, with *digits* for the numbers that differ."""
+    texts = [text.replace(".", r"\.") for text in numbered(moves[0][side])[0]]
+    marks = marks_of(moves, side, digits)
+    return "re:" + texts[0] + "".join(m + t for m, t in zip(marks, texts[1:], strict=True))
+
+
+def marks_of(moves: Sequence[Move], side: int, mark: str) -> list[str]:
+    """Return each number of the names of a side, or *mark* where it differs."""
+    return [mark if len(set(column)) > 1 else column[0] for column in columns(moves, side)]
+
+
+def numbered_groups(glob: str) -> str:
+    r"""Return the new name of a regex with the groups that the wildcards of *glob* stand for.
+
+    >>> numbered_groups("layer.*.conv*.weight")
+    'layer.\\g<1>.conv\\g<2>.weight'
+    """
+    pieces = glob.split("*")
+    return pieces[0] + "".join(rf"\g<{i}>{piece}" for i, piece in enumerate(pieces[1:], 1))
+
+
+def divided(moves: Sequence[Move]) -> list[list[Move]]:
+    """Return *moves* in parts of which each has one number fewer that differs.
+
+    It is one that is not the same in the new names, or else that of the fewest values.
+    """
+    news, table = varying(moves, 1), columns(moves, 0)
+    places = [place for place, column in enumerate(table) if len(set(column)) > 1]
+    place = min(places, key=lambda p: (table[p] in news, len(set(table[p]))), default=None)
+    if place is None:
+        return [[move] for move in moves]
+    parts: dict[str, list[Move]] = {}
+    for move, number in zip(moves, table[place], strict=True):
+        parts.setdefault(number, []).append(move)
+    return list(parts.values())

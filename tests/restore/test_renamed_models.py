@@ -1,0 +1,114 @@
+"""How often the right name is suggested: the same models in two frameworks, whole.
+
+`renamed_models.json` says where its names and shapes are from.
+"""
+
+import json
+import math
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from warmstart.restore.drafts import drafts_of
+from warmstart.restore.near_misses import nearest
+from warmstart.restore.recipe import spec_from
+from warmstart.restore.rules import apply
+from warmstart.spec import TensorSpec
+
+FOUND = json.loads((Path(__file__).parent / "renamed_models.json").read_text())
+CASES = [(m["target"], m["source"], m["of"]) for m in FOUND["matches"]]
+IDS = [f"{target} from {source}" for target, source, _ in CASES]
+
+#: Models whose layers have nothing to do with each other's.
+CONVOLUTIONS = ("torchvision resnet18", "torchvision vgg16", "torchvision mobilenet_v2")
+TRANSFORMERS = ("Google BERT", "OpenAI GPT-2", "mesh-tensorflow T5", "Flax Whisper", "Keras")
+
+
+def side(title):
+    specs = {}
+    for line in FOUND["sides"][title]:
+        name, _, shape = line.rpartition(" ")
+        dtype = "int64" if name.endswith("num_batches_tracked") else "float32"
+        specs[name] = TensorSpec(name, dtype, tuple(map(int, shape.split("x"))) if shape else ())
+    return specs
+
+
+def pairs_of(target, source, of):
+    names = list(source)
+    return {new: names[place] for new, place in zip(target, of, strict=True) if place is not None}
+
+
+def right_and_wrong(target, source, pairs):
+    near = {name: found.old for name, found in nearest(target, source).items()}
+    right = sum(near.get(name) == old for name, old in pairs.items())
+    return right, sum(pairs.get(name) != old for name, old in near.items())
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["there", "back"])
+@pytest.mark.parametrize(("target", "source", "of"), CASES, ids=IDS)
+def test_the_right_name_comes_first(target, source, of, back):
+    target, source = side(target), side(source)
+    pairs = pairs_of(target, source, of)
+    if back:
+        target, source, pairs = source, target, {old: new for new, old in pairs.items()}
+    right, wrong = right_and_wrong(target, source, pairs)
+    assert right >= 0.75 * len(pairs)
+    assert wrong <= 2
+
+
+def test_in_all_it_comes_first_in_more_than_nine_of_ten():
+    counts = []
+    for target, source, of in CASES:
+        sides = side(target), side(source)
+        pairs = pairs_of(*sides, of)
+        counts.append((*right_and_wrong(*sides, pairs), len(pairs)))
+    right, wrong, total = map(sum, zip(*counts, strict=True))
+    print(f"{right} of {total} right, {wrong} wrong")
+    assert total > 2500
+    assert right / total > 0.97
+    assert wrong <= 5
+
+
+@pytest.mark.parametrize(("target", "source"), [*product(CONVOLUTIONS, TRANSFORMERS)])
+def test_hardly_anything_is_suggested_between_models_that_have_nothing_to_do(target, source):
+    target, source = side(target), side(source)
+    assert len(nearest(target, source)) <= 0.03 * len(target)
+
+
+@pytest.mark.parametrize(("target", "source", "of"), CASES, ids=IDS)
+def test_what_is_suggested_fits(target, source, of):
+    target, source = side(target), side(source)
+    for name, near in nearest(target, source).items():
+        assert spec_from(near.recipe, source).shape == target[name].shape
+        assert math.prod(source[near.old].shape) == target[name].size
+
+
+@pytest.mark.parametrize(("target", "source", "of"), CASES, ids=IDS)
+def test_the_drafted_rules_rename_as_suggested_and_nothing_else(target, source, of):
+    target, source = side(target), side(source)
+    near = nearest(target, source)
+    drafts = drafts_of(near, source)
+    renames = [draft.lines[0] for draft in drafts]
+    origin = apply(renames, source).origin
+    assert {new: origin[new] for new in near} == {new: found.old for new, found in near.items()}
+    moved = {new for new, old in origin.items() if new != old}
+    assert moved <= {*near}
+    assert sum(len(draft.moves) for draft in drafts) == len(near)
+
+
+def test_many_that_go_alike_are_one_rule():
+    target, source = side("transformers BertModel"), side("Google BERT")
+    drafts = drafts_of(nearest(target, source), source)
+    assert len(drafts) < 30
+    lines = [line for draft in drafts for line in draft.lines]
+    assert (
+        "rename bert/encoder/layer_*/intermediate/dense/kernel"
+        " -> encoder.layer.*.intermediate.dense.weight"
+    ) in lines
+    assert "transpose encoder.layer.*.intermediate.dense.weight: 1 0" in lines
+    assert (
+        r"rename re:bert/encoder/layer_(\d+)/output/dense/bias"
+        r" -> encoder.layer.\g<1>.output.dense.bias"
+    ) in lines
+    assert r"transpose re:encoder\.layer\.\d+\.output\.dense\.weight: 1 0" in lines
