@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..names import grouped, without_output
 from .plan import Match, Plan, Verdict
+from .slot_fates import SlotFates
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Report:
 
     plan: Plan
     initialized: tuple[str, ...]  # had no value before and were given their initial one
+    #: Of a source with slots, for a model with an optimizer: which were kept, lost, begun anew.
+    slots: SlotFates = field(default_factory=SlotFates)
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -103,6 +106,7 @@ class Report:
         return {
             "variables": {line.name: line.as_dict() for line in self.lines()},
             "initialized": list(self.initialized),
+            "slots": self.slots.to_dict(),
             "sources": [
                 {"file": label, "tensors": {name: str(v) for name, v in verdicts.items()}}
                 for label, verdicts in zip(self.plan.labels, self.plan.sources, strict=True)
@@ -124,6 +128,7 @@ class Report:
             for name in grouped(group)
         ]
         rows += [(str(v), name, f"in {label}") for v, label, name in self._source_rows()]
+        rows += self.slots.rows()
         return "\n".join([self.summary(), *aligned(rows)])
 
     def summary(self) -> str:

@@ -24,6 +24,7 @@ from .explain import mismatch_error, warnings_of
 from .plan import Match, Part, Plan
 from .recipe import value_from
 from .report import Report
+from .slot_fates import slot_fates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,9 +43,10 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
     wanted = [wanted_of(plan, index, part.source) for index, part in enumerate(parts)]
     check_ties(plan, parts)
     check_values(wanted, parts)
+    slots = slot_fates(plan, parts, session)
     assign(wanted, parts, session)
     unfilled = [name for name in session.specs if name not in plan.matches]
-    report = Report(plan, tuple(session.initialize(unfilled)))
+    report = Report(plan, tuple(session.initialize(unfilled)), slots)
     session.tell(report.initialized)
     for text in warnings_of(plan):
         log.warning("%s", text)

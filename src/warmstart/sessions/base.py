@@ -93,6 +93,10 @@ class Session(Source):
         """
         return {}
 
+    def optimized(self) -> "Collection[str] | None":
+        """Return the variables that the optimizer trains; None where only its slots tell."""
+        return None
+
     def initialize(self, names: Collection[str]) -> list[str]:
         """Give those of *names* that have no value yet their initial one; return which."""
         return []

@@ -159,10 +159,20 @@ def test_all_that_does_not_fit_is_named_and_nothing_is_changed(mlp):
         "the run state of the checkpoint does not fit this model",
         "  rng: uint8 (5055,); this PyTorch's generator has (5056,)",
         "  0._extra_state: no module here has it",
-        "  param_groups[0]: '0.weight', '0.bias' were in groups with different options",
-        "  param_groups[1]: of 1.bias none was in a group",
+        "  param_groups[0]: '0.weight', '0.bias' were in groups with different options; "
+        "give each its own group here too",
     ]
     assert [group["lr"] for group in joined.param_groups] == [9, 9]
+
+
+def test_a_group_that_is_new_keeps_its_options(mlp, caplog):
+    weight, *_, bias = mlp.parameters()
+    state = ws.session_for(mlp, optimizer=torch.optim.SGD([weight], lr=1)).state()
+    groups = [{"params": [bias], "lr": 2}, {"params": [weight], "lr": 3}]
+    optimizer = torch.optim.SGD(groups)
+    restored(state, ws.session_for(mlp, optimizer=optimizer))
+    assert [group["lr"] for group in optimizer.param_groups] == [2, 1]
+    assert "does not know keep the options they have here: param_groups[0]: 1.bias" in caplog.text
 
 
 def test_another_optimizer_or_none_is_refused(mlp):

@@ -109,17 +109,22 @@ def option_changes(
         return
     group_of = {name: index for index, group in enumerate(saved) for name in group["params"]}
     pairs: list[tuple[dict[str, Any], Mapping[str, Any]]] = []
+    new: list[str] = []
     for index, group in enumerate(optimizer.optimizer.param_groups):
         names = optimizer.names_in(group)
         found = {group_of[name]: name for name in names if name in group_of}
         choices = {repr(saved[i]["options"]): saved[i]["options"] for i in found}
         if len(choices) > 1:
             ones = ", ".join(map(repr, found.values()))
-            faults.append(f"param_groups[{index}]: {ones} were in groups with different options")
+            faults.append(
+                f"param_groups[{index}]: {ones} were in groups with different options; "
+                "give each its own group here too"
+            )
         elif names and not choices:
-            faults.append(f"param_groups[{index}]: of {', '.join(names)} none was in a group")
+            new.append(f"param_groups[{index}]: {', '.join(names)}")
         pairs += [(group, unpack(options)) for options in choices.values()]
     yield partial(warn_of_replaced, replaced(pairs))
+    yield partial(warn_of_new, new)
     for group, options in pairs:
         yield partial(set_options, group, options)
 
@@ -161,6 +166,16 @@ def warn_of_replaced(lines: Iterable[str]) -> None:
             "the run goes on with the checkpoint's options of the optimizer: %s; to change one, "
             "set it in optimizer.param_groups in a callback's after_step",
             "; ".join(lines),
+        )
+
+
+def warn_of_new(groups: Iterable[str]) -> None:
+    """Warn of groups whose parameters the optimizer did not train in the run so far."""
+    if groups:
+        log.warning(
+            "groups of the optimizer that the checkpoint does not know keep the options they have "
+            "here: %s",
+            "; ".join(groups),
         )
 
 

@@ -85,6 +85,9 @@ class TorchSession(Session):
             elif not optimizer.assign(name, array):
                 raise no_such_tensor(name, self.specs)
 
+    def optimized(self) -> Collection[str]:
+        return self._named_optimizer(self._look()).parameters.keys()
+
     def names_of(self, variables: Iterable[Any]) -> list[str | None]:
         names = self._look().names_of_tensors()
         return [names.get(id(variable)) for variable in variables]
