@@ -80,8 +80,12 @@ if TYPE_CHECKING:
     from .train.predict import OfflinePredictor as OfflinePredictor
     from .train.predict import PredictConfig as PredictConfig
     from .train.progress import ProgressBar as ProgressBar
+    from .train.proof import Moved as Moved
+    from .train.proof import first_moved as first_moved
+    from .train.prove import ProveFrozen as ProveFrozen
     from .train.saver import ModelSaver as ModelSaver
     from .train.trainer import Trainer as Trainer
+    from .train.unfreezing import GradualUnfreezing as GradualUnfreezing
     from .train.update_ops import RunUpdateOps as RunUpdateOps
 
 __version__ = "0.1.0"
@@ -142,6 +146,9 @@ PUBLIC: dict[str, str] = {
     "ModelSaver": "train.saver",
     **dict.fromkeys(("MaxSaver", "MinSaver"), "train.best"),
     "RunUpdateOps": "train.update_ops",
+    "ProveFrozen": "train.prove",
+    **dict.fromkeys(("Moved", "first_moved"), "train.proof"),
+    "GradualUnfreezing": "train.unfreezing",
     "ProgressBar": "train.progress",
     **dict.fromkeys(("JSONWriter", "TensorBoardWriter"), "train.monitors"),
     "Batches": "train.data",

@@ -21,7 +21,7 @@ from ..names import Pattern, as_patterns, idle, selected
 from ..restore.rules import near_text
 from ..sessions import session_for
 from ..sessions.base import Freezing, Session
-from ..source import Index
+from ..source import Index, Source
 from ..spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class Frozen:
         """Those of `names` that are held in part: name -> where."""
         return self._freezing.regions
 
+    def hashes(self) -> dict[str, str | None]:
+        """Return the hash that each variable had when frozen; None where it had no value."""
+        return dict(self._hashes)
+
     def verify(self) -> dict[str, str]:
         """Return the hash of every frozen variable, or raise FreezeError naming all that moved."""
         if self._thawed:
@@ -120,19 +124,19 @@ class Frozen:
 
     def _hash(self, name: str) -> str | None:
         try:
-            return hash_of(self._session.read(name)[self.regions.get(name, ...)])
+            return hash_at(self._session, name, self.regions.get(name, ...))
         except CheckpointError:  # a variable without a value yet; `verify` says so
             return None
 
 
-def frozen_names(session: Session, patterns: Collection[Pattern]) -> list[str]:
+def frozen_names(source: Source, patterns: Collection[Pattern]) -> list[str]:
     """Return the variables that *patterns* match by any of their names; slots are none.
 
     Raise FreezeError naming every pattern that matches nothing.
     """
-    specs = session.specs
-    names = {name: name for name, spec in specs.items() if spec.role in ("trainable", "model")}
-    names |= {alias: name for alias, name in session.aliases.items() if name in names}
+    specs = source.specs
+    names = {name: name for name, spec in specs.items() if spec.role not in ("slot", "run")}
+    names |= {alias: name for alias, name in source.aliases.items() if name in names}
     if not patterns:
         raise FreezeError("nothing to freeze: no pattern is given")
     unmatched = idle(names, patterns)
@@ -145,7 +149,7 @@ def frozen_names(session: Session, patterns: Collection[Pattern]) -> list[str]:
     return list(dict.fromkeys(names[name] for name in selected(names, patterns)))
 
 
-def frozen_regions(session: Session, patterns: Mapping[Pattern, Index]) -> dict[str, Index]:
+def frozen_regions(source: Source, patterns: Mapping[Pattern, Index]) -> dict[str, Index]:
     """Return where each variable that *patterns* match is to be held; `...` is everywhere.
 
     Raise FreezeError naming every variable that two patterns mean, or that an index does not fit.
@@ -153,11 +157,11 @@ def frozen_regions(session: Session, patterns: Mapping[Pattern, Index]) -> dict[
     found: dict[str, Index] = {}
     faults = []
     for pattern, index in patterns.items():
-        for name in frozen_names(session, [pattern]):
+        for name in frozen_names(source, [pattern]):
             if name in found:
                 faults.append(f"  {name}: more than one pattern means it")
             found[name] = index
-            faults += region_faults(session.specs[name], index)
+            faults += region_faults(source.specs[name], index)
     if faults:
         raise FreezeError("\n".join(["these parts of variables cannot be frozen:", *faults]))
     return found
@@ -178,6 +182,11 @@ def region_faults(spec: TensorSpec, index: Index) -> list[str]:
 def named(names: Iterable[str]) -> str:
     """Return *names* for a message, quoted."""
     return ", ".join(map(repr, names))
+
+
+def hash_at(source: Source, name: str, index: Index) -> str:
+    """Return the hash of the part *index* of the tensor *name* in *source*."""
+    return hash_of(source.read(name)[index])
 
 
 def hash_of(array: "np.ndarray") -> str:
