@@ -215,3 +215,72 @@ def test_thawing_goes_on_with_fresh_slots(tmp_path):
     trainer = launch(tmp_path, thawed, adam(thawed, "bc", "a"), max_epoch=3)
     assert {int(trainer.session.read(n)) for n in names_of(*"bc", slots=["step"])} == {12}
     assert {int(trainer.session.read(n)) for n in names_of("a", slots=["step"])} == {4}
+
+
+def cosine(optimizer):
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
+
+
+def factor(optimizer):
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.9**step)
+
+
+def chained(optimizer):
+    schedulers = [
+        torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=3),
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.9**step),
+    ]
+    return torch.optim.lr_scheduler.ChainedScheduler(schedulers)
+
+
+def one_cycle(optimizer):
+    return torch.optim.lr_scheduler.CyclicLR(
+        optimizer, [0.01, 0.02], [0.1, 0.3], step_size_up=3, cycle_momentum=False
+    )
+
+
+def rates(folder, scheduler, stack, optimizer, *, max_epoch, accept=()):
+    """Train with a scheduler; return the rate of each layer's first parameter."""
+    ws.logger.set_logger_dir(str(folder), action="k")
+    ws.launch_train(
+        ws.AutoResumeTrainConfig(
+            model=ws.TorchModel(
+                stack,
+                loss=nn.functional.mse_loss,
+                optimizer=optimizer,
+                scheduler=scheduler(optimizer),
+            ),
+            data=ws.Batches((INPUTS, INPUTS), 8),
+            callbacks=[ws.ModelSaver()],
+            max_epoch=max_epoch,
+            accept=accept,
+        )
+    )
+    group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    return {name: group_of[id(layer.weight)]["lr"] for name, layer in stack.layers.items()}
+
+
+@pytest.mark.parametrize("scheduler", [cosine, factor, chained, one_cycle])
+def test_a_schedule_goes_on_for_each_group_by_name(scheduler, tmp_path):
+    stack = Stack("abc")
+    whole = rates(tmp_path / "whole", scheduler, stack, adam(stack, "ab", "c"), max_epoch=3)
+    assert whole["a"] != whole["c"]
+    stack = Stack("abc")
+    rates(tmp_path / "run", scheduler, stack, adam(stack, "ab", "c"), max_epoch=2)
+    other = Stack("cba", seed=1)
+    optimizer = adam(other, "c", "ba")
+    for group, rate in zip(optimizer.param_groups, (0.02, 0.01), strict=True):
+        group["lr"] = rate
+    assert rates(tmp_path / "run", scheduler, other, optimizer, max_epoch=3) == whole
+
+
+def test_a_schedule_goes_on_beside_a_group_that_is_new(tmp_path):
+    stack = Stack("ab")
+    whole = rates(tmp_path / "whole", cosine, stack, adam(stack, "a", "b"), max_epoch=3)
+    stack = Stack("ab")
+    rates(tmp_path / "run", cosine, stack, adam(stack, "a", "b"), max_epoch=2)
+    other = Stack("dab", seed=1)
+    optimizer = adam(other, "d", "a", "b")
+    found = rates(tmp_path / "run", cosine, other, optimizer, max_epoch=3, accept=["layers.d.*"])
+    assert {name: found[name] for name in whole} == pytest.approx(whole)
+    assert 0 < found["d"] <= 0.01

@@ -19,6 +19,8 @@ from ...errors import ResumeError
 from ..processing import Processor
 from .batches import first_tensor, tensors
 from .gradients import ProcessedGradients
+from .grouped import regrouped
+from .optimizer import named
 from .portable import pack, part, unpack
 from .session import TorchSession
 from .variables import variables_of
@@ -121,7 +123,8 @@ class TorchModel:
             return {}
         values = self.scheduler.state_dict().items()
         held = {key: pack(v, f"the scheduler's {key}") for key, v in values if not callable(v)}
-        return {"scheduler": {"class": self._scheduler_class(), "values": held}}
+        groups = {"groups": self._groups()}
+        return {"scheduler": {"class": self._scheduler_class(), "values": held, **groups}}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned."""
@@ -132,7 +135,16 @@ class TorchModel:
                 f"here it is {self._scheduler_class()}"
             )
         if self.scheduler is not None:
-            self.scheduler.load_state_dict(unpack(part(saved, "values", dict, "the scheduler")))
+            values = unpack(part(saved, "values", dict, "the scheduler"))
+            here, before = self._groups(), saved.get("groups")
+            if before is not None and before != here:
+                values = regrouped(values, self.scheduler.state_dict(), before, here)
+            self.scheduler.load_state_dict(values)
+
+    def _groups(self) -> list[list[str]]:
+        """Return the names of the parameters of each group of the optimizer."""
+        optimizer = named(self.optimizer, variables_of(self.module).names_of_tensors())
+        return [optimizer.names_in(group) for group in self.optimizer.param_groups]
 
     def _scheduler_class(self) -> str | None:
         return None if self.scheduler is None else type(self.scheduler).__qualname__
