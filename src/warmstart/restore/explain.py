@@ -56,6 +56,7 @@ def advice(misfits: Sequence[Misfit], plan: Plan) -> list[str]:
     lines = []
     if shapes:
         rules = drop_rules(shapes, plan)
+        lines += turned_advice(shapes)
         lines.append(f"To keep their initial values: ignore_mismatch=True, or rules=[{rules}].")
     if dtypes:
         lines.append(
@@ -63,6 +64,21 @@ def advice(misfits: Sequence[Misfit], plan: Plan) -> list[str]:
             f"out with rules=[{drop_rules(dtypes, plan)}]."
         )
     return lines
+
+
+def turned_advice(misfits: Iterable[Misfit]) -> list[str]:
+    """Return what to do about those of *misfits* whose axes seem to be in another order."""
+    turned = [
+        m.match.target.name
+        for m in misfits
+        if sorted(m.match.source.shape) == sorted(m.match.target.shape)
+    ]
+    if not turned:
+        return []
+    return [
+        f"The axes of {grouped(turned)[0]} are in another order. If the checkpoint's layers are "
+        'those of another framework, say whose: layout="torch", "keras" or "flax".'
+    ]
 
 
 def drop_rules(misfits: Iterable[Misfit], plan: Plan) -> str:

@@ -261,6 +261,21 @@ def test_what_does_not_fit_after_all_is_said_with_what_was_done():
     )
 
 
+def test_a_layout_that_nothing_tells_is_asked_for_where_shapes_are_turned():
+    target = model("keras", "dense", {"kernel": (3, 4)})
+    with pytest.raises(ws.RestoreMismatch, match='layer/kernel are in another order.*layout="tor'):
+        ws.DictRestore({"w": numbered(4, 3)}, rules={"w": "layer/kernel"}).init(target)
+
+
+def test_a_layer_that_cannot_be_carried_can_be_left_out():
+    target = model("keras", "gru", {"kernel": (2, 9)}, reset_after=False)
+    source = {"layer.weight_ih_l0": numbered(9, 2), "layer.bias_hh_l0": numbered(9)}
+    with pytest.raises(RuleError, match="To leave one out, drop its names by a rule"):
+        ws.DictRestore(source).init(target)
+    report = ws.DictRestore(source, rules="drop layer.*").init(target)
+    assert report.loaded == ()
+
+
 FAULTS = [
     (
         model("torch", "gru", {"weight_ih_l0": (9, 2), "bias_ih_l0": (9,), "bias_hh_l0": (9,)}),

@@ -73,7 +73,7 @@ def carried(parts: Sequence[Part], session: Session) -> list[Part]:
     ]
     if faults:
         lines = ["these layers cannot be carried over:", *dict.fromkeys(faults)]
-        raise RuleError("\n".join(lines))
+        raise RuleError("\n".join([*lines, "To leave one out, drop its names by a rule."]))
     return result
 
 
