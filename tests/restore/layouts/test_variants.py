@@ -263,7 +263,7 @@ def test_what_does_not_fit_after_all_is_said_with_what_was_done():
 
 def test_a_layout_that_nothing_tells_is_asked_for_where_shapes_are_turned():
     target = model("keras", "dense", {"kernel": (3, 4)})
-    with pytest.raises(ws.RestoreMismatch, match='layer/kernel are in another order.*layout="tor'):
+    with pytest.raises(ws.RestoreMismatch, match=r'layer/kernel are in another order.*layout="tor'):
         ws.DictRestore({"w": numbered(4, 3)}, rules={"w": "layer/kernel"}).init(target)
 
 

@@ -19,7 +19,7 @@ DECISIVE: dict[str, set[str]] = {
     **dict.fromkeys(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), TORCH),
     "kernel": KERAS | FLAX,
     **dict.fromkeys(("embeddings", "moving_mean", "moving_variance", "recurrent_kernel"), KERAS),
-    **dict.fromkeys(("depthwise_kernel", "pointwise_kernel"), KERAS),
+    **dict.fromkeys(("depthwise_kernel", "pointwise_kernel", "EMA"), KERAS),  # EMA: Tensorpack
     "embedding": FLAX,
 }
 
