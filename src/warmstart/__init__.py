@@ -49,15 +49,27 @@ if TYPE_CHECKING:
     from .freezing.watching import PrintGradient as PrintGradient
     from .freezing.watching import SummaryGradient as SummaryGradient
     from .restore.report import Report as Report
-    from .restore.rules import drop as drop
-    from .restore.rules import keep as keep
-    from .restore.rules import rename as rename
     from .restore.sessinit import ChainInit as ChainInit
     from .restore.sessinit import DictRestore as DictRestore
     from .restore.sessinit import SaverRestore as SaverRestore
     from .restore.sessinit import SessionInit as SessionInit
     from .restore.sessinit import SmartInit as SmartInit
     from .restore.sessinit import get_model_loader as get_model_loader
+    from .restore.verbs import cast as cast
+    from .restore.verbs import concatenate as concatenate
+    from .restore.verbs import drop as drop
+    from .restore.verbs import fit as fit
+    from .restore.verbs import flip as flip
+    from .restore.verbs import keep as keep
+    from .restore.verbs import pad as pad
+    from .restore.verbs import rename as rename
+    from .restore.verbs import reshape as reshape
+    from .restore.verbs import scope as scope
+    from .restore.verbs import slice_axis as slice_axis
+    from .restore.verbs import split as split
+    from .restore.verbs import stack as stack
+    from .restore.verbs import transpose as transpose
+    from .restore.verbs import unstack as unstack
     from .restore.vocab import VocabInfo as VocabInfo
     from .restore.warm_start import WarmStartSettings as WarmStartSettings
     from .sessions import session_for as session_for
@@ -128,7 +140,13 @@ PUBLIC: dict[str, str] = {
     "VocabInfo": "restore.vocab",
     "WarmStartSettings": "restore.warm_start",
     "Report": "restore.report",
-    **dict.fromkeys(("drop", "keep", "rename"), "restore.rules"),
+    **dict.fromkeys(
+        (
+            "cast", "concatenate", "drop", "fit", "flip", "keep", "pad", "rename", "reshape",
+            "scope", "slice_axis", "split", "stack", "transpose", "unstack",
+        ),
+        "restore.verbs",
+    ),
     **dict.fromkeys(("Frozen", "freeze"), "freezing.frozen"),
     "freeze_variables": "freezing.context",
     **dict.fromkeys(

@@ -48,6 +48,15 @@ def joined(prefix: str, name: str, separator: str = "/") -> str:
     return prefix.removesuffix(separator) + separator + name
 
 
+def separated(name: str, old: str, new: str) -> str:
+    """Return *name* with *new* in place of the separator *old*.
+
+    >>> separated("attn.q.weight", ".", "/")
+    'attn/q/weight'
+    """
+    return name.replace(old, new)
+
+
 def without_output(name: str) -> str:
     """Return a TensorFlow variable's name without the `:0` of its tensor.
 

@@ -8,6 +8,7 @@ import pytest
 from warmstart.errors import CheckpointError
 from warmstart.files.variables import save_vars
 from warmstart.files.views import label, opened, ruled, tied_view
+from warmstart.restore.recipe import Taken
 from warmstart.source import DictSource
 
 TIED = DictSource({"w": np.ones(2), "v": np.zeros(2)}, aliases={"a": "w", "b": "w"})
@@ -44,7 +45,7 @@ def test_the_first_alias_stands_in_for_a_dropped_name() -> None:
 
 
 def test_one_tensor_under_two_new_names() -> None:
-    view = tied_view(TIED, {"x": "v", "y": "v"})
+    view = tied_view(TIED, {"x": Taken("v"), "y": Taken("v")})
     assert (view.specs.keys(), view.aliases) == ({"x", "y"}, {})
 
 

@@ -1,6 +1,7 @@
 """Rules: every form they are written in, their order, and what is refused."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,21 @@ from hypothesis import strategies as st
 import warmstart as ws
 from warmstart.errors import NameConflict, RuleError
 from warmstart.restore import rules as rules_
+from warmstart.restore.grammar import parse
+from warmstart.restore.rules import Seen
+from warmstart.spec import TensorSpec
+
+
+def apply(rules, names, aliases=None, slots=(), fellows=()):
+    """Return what rules make of names of which no more is known, tensors by their names."""
+    every = [*names, *(aliases or {})]
+    specs = {name: TensorSpec(name, "float32", (2, 3)) for name in every}
+    done = rules_.apply(rules, Seen(specs, aliases or {}, slots, fellows))
+    return replace(done, origin={new: recipe.name for new, recipe in done.origin.items()})
 
 
 def origin(rules, names, **more):
-    return rules_.apply(rules, names, **more).origin
+    return apply(rules, names, **more).origin
 
 
 @pytest.mark.parametrize(
@@ -50,7 +62,7 @@ def test_a_rename_in_each_form(rules, new):
     ],
 )
 def test_dropping_in_each_form(rules):
-    renaming = rules_.apply(rules, ["enc/w", "fc/w", "enc/b", "fc/b"])
+    renaming = apply(rules, ["enc/w", "fc/w", "enc/b", "fc/b"])
     assert renaming.origin == {"enc/w": "enc/w", "enc/b": "enc/b"}
     assert renaming.dropped == ("fc/w", "fc/b")
     assert renaming.withheld == {"fc/w", "fc/b"}
@@ -87,7 +99,7 @@ def test_a_kept_name_keeps_its_output_number():
 
 
 def test_what_was_dropped_still_goes_through_the_later_rules():
-    assert rules_.apply(["drop a/w", "rename a/* -> b/*"], ["a/w", "a/v"]).withheld == {"b/w"}
+    assert apply(["drop a/w", "rename a/* -> b/*"], ["a/w", "a/v"]).withheld == {"b/w"}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +120,7 @@ def test_slots_follow_their_variable(rules, expected):
 
 
 def test_run_state_is_neither_seen_nor_touched():
-    renaming = rules_.apply(["keep w", lambda name: name.upper()], ["w", "_RUN/state", "b"])
+    renaming = apply(["keep w", lambda name: name.upper()], ["w", "_RUN/state", "b"])
     assert renaming.origin == {"_RUN/state": "_RUN/state", "W": "w"}
     assert renaming.dropped == ("b",)
 
@@ -122,24 +134,24 @@ def test_other_names_of_tied_tensors_are_names_too():
 def test_every_idle_rule_is_named_with_what_is_near():
     rules = ["drop fc/kernal", {"conv/W": "x", "encoder/w": "y"}, ws.rename("enc(.*)", r"\1")]
     with pytest.raises(RuleError) as caught:
-        rules_.apply(rules, ["fc/kernel", "conv/w", "encoder/w"])
+        apply(rules, ["fc/kernel", "conv/w", "encoder/w"])
     assert str(caught.value).splitlines() == [
         "these rules match nothing:",
         "  drop fc/kernal    near it: fc/kernel",
         "  the mapping's 'conv/W'    near it: conv/w",
-        r"  rename enc(.*) -> \1    matches only names that the rules before it have changed or "
+        r"  rename re:enc(.*) -> \1    matches only names that the rules before it have changed or "
         "dropped",
     ]
 
 
 def test_a_rule_sees_only_what_is_left():
     with pytest.raises(RuleError, match="drop a"):
-        rules_.apply(["drop *", "drop a"], ["a"])
+        apply(["drop *", "drop a"], ["a"])
 
 
 def test_every_two_tensors_on_one_name_are_named():
     with pytest.raises(NameConflict) as caught:
-        rules_.apply(r"rename re:.*/(.) -> \1", ["a/w", "b/w", "a/b", "b/b"])
+        apply(r"rename re:.*/(.) -> \1", ["a/w", "b/w", "a/b", "b/b"])
     assert str(caught.value).splitlines() == [
         "two tensors end on one name; drop or rename one of them:",
         "  'a/w' and 'b/w' are both 'w'",
@@ -150,7 +162,7 @@ def test_every_two_tensors_on_one_name_are_named():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("remove w", "the rule 'remove w' cannot be read; expected 'drop PATTERN'"),
+        ("remove w", "the rule 'remove w' cannot be read; expected drop, keep, rename, scope"),
         ("drop", "the rule 'drop' cannot be read"),
         ("rename a b", "the rule 'rename a b' cannot be read"),
         ("rename a -> b*", "has 1 wildcards in the new name and only 0 in the old one"),
@@ -164,7 +176,7 @@ def test_every_two_tensors_on_one_name_are_named():
 )
 def test_a_rule_that_cannot_be_read_is_refused(text, message):
     with pytest.raises(RuleError, match=message):
-        rules_.apply(text, ["a"])
+        apply(text, ["a"])
 
 
 @pytest.mark.parametrize("make", [ws.drop, ws.keep])
@@ -176,7 +188,7 @@ def test_a_rule_without_a_pattern_is_refused(make):
 @pytest.mark.parametrize("rule", [3, [None]])
 def test_what_is_no_rule_is_a_type_error(rule):
     with pytest.raises(TypeError, match="a rule is a string, a mapping, a function"):
-        rules_.parse(rule)
+        parse(rule)
 
 
 NAMES = st.lists(st.text("ab/.", min_size=1, max_size=5), unique=True, max_size=8)
@@ -184,12 +196,13 @@ NAMES = st.lists(st.text("ab/.", min_size=1, max_size=5), unique=True, max_size=
 
 @given(names=NAMES)
 def test_no_rules_change_nothing(names):
-    assert rules_.apply((), names) == rules_.Renaming({n: n for n in names}, (), frozenset())
+    done = apply((), names)
+    assert (done.origin, done.dropped, done.withheld) == ({n: n for n in names}, (), frozenset())
 
 
 @given(names=NAMES, kept=st.sets(st.sampled_from("ab/.")))
 def test_every_name_is_kept_or_dropped(names, kept):
-    renaming = rules_.apply(lambda name: name if name[0] in kept else None, names)
+    renaming = apply(lambda name: name if name[0] in kept else None, names)
     assert sorted([*renaming.origin.values(), *renaming.dropped]) == sorted(names)
 
 
@@ -213,16 +226,16 @@ FELLOWS = {*PLACES, *PLACES.values()}
 
 @pytest.mark.parametrize("rule", ["drop params/*", "drop fc/w/m", {"params/0": None}])
 def test_a_tensor_dropped_under_one_of_its_names_is_gone(rule):
-    done = rules_.apply(rule, ["fc/w", "fc/w/m"], aliases=PLACES, fellows=FELLOWS)
+    done = apply(rule, ["fc/w", "fc/w/m"], aliases=PLACES, fellows=FELLOWS)
     assert done.origin == {"fc/w": "fc/w", "layers/fc": "layers/fc"}
     assert done.dropped == ("fc/w/m",)
 
 
 def test_a_tensor_kept_under_one_of_its_names_stays():
-    done = rules_.apply("keep layers/*", ["fc/w", "fc/w/m"], aliases=PLACES, fellows=FELLOWS)
+    done = apply("keep layers/*", ["fc/w", "fc/w/m"], aliases=PLACES, fellows=FELLOWS)
     assert done.origin == {"layers/fc": "layers/fc"}
 
 
 def test_tied_tensors_are_dropped_one_by_one():
-    done = rules_.apply("drop embedding", ["embedding"], aliases={"logits": "embedding"})
+    done = apply("drop embedding", ["embedding"], aliases={"logits": "embedding"})
     assert done.origin == {"logits": "logits"}

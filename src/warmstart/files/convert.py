@@ -8,13 +8,15 @@ from typing import Any, Unpack
 
 from ..errors import RuleError, SaveError, number_of
 from ..formats import expanded, locate, save_source
+from ..restore.recipe import Recipe, names_in
 from ..restore.slots import OBJECT_GRAPH
-from ..source import Source, View, filtered
+from ..source import Source, filtered
 from ..spec import ROLES
 from .destination import check_destination, format_like, found_as
 from .fitting import fitted
 from .options import Reading, divided, reader, writer
-from .views import Input, Progress, counted, opened, read_ahead, renamed, selected, tied_view
+from .remade import Remade
+from .views import Input, Progress, asked_for, counted, opened, read_ahead, selected, tied_view
 
 #: Formats that can hold the graph of objects of a TensorFlow 2 checkpoint, for the way back.
 HOLD_STRINGS = ("tf-bundle", "npz")
@@ -60,15 +62,15 @@ def convert(
 
     All is kept by default: metadata, roles, tied names and run state included.  *roles*
     ("trainable", "model", "slot", "run") keeps tensors of these roles only, as *src* records them;
-    *rules* rename and drop.  A checkpoint at *dst* is replaced at once, or kept if anything fails;
-    *src* itself is not replaced.  *options* are those of `open`; *like* is for reading *src* or
-    writing *dst*, whichever can use it, or both.
+    *rules* rename, drop and change tensors.  A checkpoint at *dst* is replaced at once, or kept if
+    anything fails; *src* itself is not replaced.  *options* are those of `open`; *like* is for
+    reading *src* or writing *dst*, whichever can use it, or both.
     """
     name = destination(src, dst, format)
     reading, writing = divided(options, reader(src), writer(name))
     with opened(src, **reading) as source:
         chosen = without_object_graph(with_roles(source, roles), name)
-        names = renamed(chosen, rules)
+        names = asked_for(chosen, rules)
         view = tied_view(chosen, names)
         with read_ahead(src, source, view):
             save_source(counted(fitted(view, source), progress), dst, format=name, **writing)
@@ -84,20 +86,20 @@ def destination(src: Input, dst: str | Path, format: str | None = None) -> str:
     return name
 
 
-def summary(source: Source, view: View, dst: str | Path, format: str) -> Conversion:
+def summary(source: Source, view: Remade, dst: str | Path, format: str) -> Conversion:
     """Return what became of *source*, of which *view* was written to *dst*."""
     nbytes = sum(spec.nbytes for spec in view.specs.values())
-    kept = set(view.origin.values())
+    kept = view.tensors
     left_out = tuple(name for name in source.specs if name not in kept)
     return Conversion(str(dst), format, len(view.specs), nbytes, left_out)
 
 
-def outliving(source: Source, names: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the tensors of *source* that only another of their names led to, of the old *names*.
+def outliving(source: Source, origin: Mapping[str, Recipe]) -> tuple[str, ...]:
+    """Return the tensors of *source* that only another of their names led to, by *origin*.
 
     What a rule drops by one name alone is still there.
     """
-    kept = set(names.values())
+    kept = {name for recipe in origin.values() for name in names_in(recipe)}
     found = {source.aliases[old] for old in kept if old in source.aliases}
     return tuple(sorted(found - kept))
 

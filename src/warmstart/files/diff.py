@@ -5,18 +5,20 @@ tolerance values are: |a - b| <= atol + rtol * max(|a|, |b|), NaN equal to NaN a
 A name on one side only, another dtype and another shape are differences at any tolerance.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
+from ..restore.grammar import parse
+from ..restore.recipe import Recipe
 from ..restore.rule_kinds import Drop, Keep, Rule
-from ..restore.rules import fellows_of, parse, refuse_idle, trace
+from ..restore.rules import refuse_faults, refuse_fits, refuse_idle, trace
 from ..restore.slots import OBJECT_GRAPH
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .compare import Comparison, compare
 from .options import Reading, divided, reader
-from .views import Input, Progress, counted, label, opened, read_ahead, slots_of, tied_view
+from .views import Input, Progress, counted, label, opened, read_ahead, seen_of, tied_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +135,19 @@ def refuse_negative(**tolerances: float) -> None:
 def compared(a: Source, b: Source, rules: Any, *, run_state: bool) -> tuple[Source, Source]:
     """Return what of *a* and *b* is to be compared, that of *a* under its new names."""
     parsed = parse(rules)
-    names_a = [*a.specs, *a.aliases]
-    renaming, idle = trace(
-        parsed, names_a, ties=a.aliases, slots=slots_of(a), fellows=fellows_of(a)
-    )
-    names_b = [*b.specs, *b.aliases]
+    of_a, seen_b = trace(parsed, seen_of(a)), seen_of(b)
+    names_b = list(seen_b.specs)
     leaving_out = list(for_both(parsed, names_b))
-    refuse_idle(idle_for_both(idle, leaving_out, names_b))
-    fellows = fellows_of(b)
-    kept_b, _ = trace(leaving_out, names_b, ties=b.aliases, slots=slots_of(b), fellows=fellows)
-    view_a = tied_view(a, without_run_state(renaming.origin, run_state))
-    wanted_b = {new: old for new, old in kept_b.origin.items() if new not in renaming.withheld}
+    refuse_idle(idle_for_both(of_a.idle, leaving_out, names_b))
+    refuse_faults(of_a.faults)
+    refuse_fits(of_a.ruled.fits)
+    view_a = tied_view(a, without_run_state(of_a.ruled.origin, run_state))
+    kept_b = trace(leaving_out, seen_b).ruled.origin
+    wanted_b = {n: made for n, made in kept_b.items() if n not in of_a.ruled.withheld}
     return view_a, tied_view(b, without_run_state(wanted_b, run_state))
 
 
-def for_both(rules: Sequence[Rule], names: Collection[str]) -> Iterator[Drop | Keep]:
+def for_both(rules: Sequence[Rule], names: Sequence[str]) -> Iterator[Drop | Keep]:
     """Yield those of *rules* that leave something out of *names* too, those of the second side.
 
     What stands before a rename is about other names: a `keep` of `model/*` that are then renamed
@@ -160,12 +160,12 @@ def for_both(rules: Sequence[Rule], names: Collection[str]) -> Iterator[Drop | K
             yield rule
 
 
-def idles(rule: Drop | Keep, names: Collection[str]) -> bool:
+def idles(rule: Drop | Keep, names: Sequence[str]) -> bool:
     """Return whether no pattern of *rule* matches any of *names*."""
     return len(rule.idle(names)) == len(rule.patterns)
 
 
-def without_run_state(origin: Mapping[str, str], run_state: bool) -> dict[str, str]:
+def without_run_state(origin: Mapping[str, Recipe], run_state: bool) -> dict[str, Recipe]:
     """Return *origin* without the names of run state, unless that is wanted.
 
     The graph of objects of a TensorFlow 2 checkpoint says where what is, so it counts as that.

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ..binary.ahead import reading_ahead
 from ..errors import noting
 from ..formats import files_of, locate, open_source
-from ..restore.rules import apply, fellows_of
+from ..restore.recipe import Recipe, first_name, without_aliases
+from ..restore.rules import Seen, apply, fellows_of
 from ..source import Index, Source, View, as_source, filtered
 from ..spec import TensorSpec
+from .remade import Remade
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,20 +56,21 @@ def label(tensors: Input) -> str:
     return str(tensors) if isinstance(tensors, str | Path) else type(tensors).__name__
 
 
-def ruled(source: Source, rules: Any = ()) -> View:
+def ruled(source: Source, rules: Any = ()) -> Remade:
     """Return *source* under *rules*; tied tensors stay tied under their new names."""
-    return tied_view(source, renamed(source, rules))
+    return tied_view(source, asked_for(source, rules))
 
 
-def renamed(source: Source, rules: Any = ()) -> Mapping[str, str]:
-    """Return the names that *rules* make of those of *source*, each with the one it was."""
-    return apply(
-        rules,
-        source.specs,
-        aliases=source.aliases,
-        slots=slots_of(source),
-        fellows=fellows_of(source),
-    ).origin
+def asked_for(source: Source, rules: Any = ()) -> Mapping[str, Recipe]:
+    """Return the names that *rules* make of those of *source*, each with what it is made of."""
+    return apply(rules, seen_of(source)).origin
+
+
+def seen_of(source: Source) -> Seen:
+    """Return what rules see of *source*: its tensors by all of their names."""
+    specs = dict(source.specs.items())
+    others = {alias: specs[name] for alias, name in source.aliases.items()}
+    return Seen(specs | others, source.aliases, slots_of(source), fellows_of(source))
 
 
 def slots_of(source: Source) -> set[str]:
@@ -75,22 +78,24 @@ def slots_of(source: Source) -> set[str]:
     return {name for name, spec in source.specs.items() if spec.role == "slot"}
 
 
-def tied_view(source: Source, origin: Mapping[str, str]) -> View:
-    """Return *source* under new names (new -> old), where the old one may be an alias.
+def tied_view(source: Source, origin: Mapping[str, Recipe]) -> Remade:
+    """Return *source* with other names: new name -> recipe, whose names may be aliases.
 
     A tensor stands under the new name of its own name, or else of its first alias; its other
-    aliases follow it.
+    aliases follow it.  So do those of what a recipe makes.
     """
-    shown: dict[str, str] = {}  # a tensor's name in the source -> the new name it stands under
-    tensors, aliases = {}, {}
-    for new, old in sorted(origin.items(), key=lambda item: item[1] in source.aliases):
-        tensor = source.aliases.get(old, old)
-        if old == tensor or tensor not in shown:
+    shown: dict[Recipe, str] = {}  # what a tensor is made of -> the new name it stands under
+    tensors: dict[str, Recipe] = {}
+    aliases = {}
+    others = source.aliases
+    for new, recipe in sorted(origin.items(), key=lambda item: first_name(item[1]) in others):
+        tensor = without_aliases(recipe, others)
+        if recipe == tensor or tensor not in shown:
             tensors[new] = tensor
             shown.setdefault(tensor, new)
         else:
             aliases[new] = shown[tensor]
-    return View(source, tensors, aliases=aliases)
+    return Remade(source, tensors, aliases)
 
 
 def selected(source: Source, keep: Callable[[TensorSpec], bool], *, run_state: bool) -> View:

@@ -36,6 +36,30 @@ def can_become(source: str, target: str) -> bool:
     return (source, target) == ("complex64", "complex128")
 
 
+def holds(wide: str, narrow: str) -> bool:
+    """Return whether dtype *wide* has every value of *narrow*, so that a cast there can be undone.
+
+    >>> holds("float32", "bfloat16"), holds("float16", "bfloat16"), holds("int16", "uint8")
+    (True, False, True)
+    """
+    if is_float(wide) and is_float(narrow):
+        return wide in (narrow, "float64") or (wide == "float32" and narrow != "float64")
+    return can_become(narrow, wide)
+
+
+def kind_of(dtype: str) -> str:
+    """Return which kind of values *dtype* has: what stays close under a cast.
+
+    >>> kind_of("bfloat16"), kind_of("uint8"), kind_of("bool")
+    ('float', 'integer', 'bool')
+    """
+    if is_float(dtype):
+        return "float"
+    if dtype in INTEGERS:
+        return "integer"
+    return "complex" if dtype.startswith("complex") else dtype
+
+
 def is_float(dtype: str) -> bool:
     """Return whether *dtype* is a floating type of any width."""
     return dtype.startswith(("float", "bfloat"))

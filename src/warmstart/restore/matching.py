@@ -4,7 +4,7 @@ Names are equal after rules; `w` and `w:0` are one name, and either name of a ti
 tied variable will do.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from ..errors import NameConflict
 from ..names import parent, without_output
@@ -205,7 +205,9 @@ def source_verdicts(
         verdict = Verdict.LOADED if id(match) in winning else verdict
         of_part = given[match.part]
         for name in match.tensors:
-            of_part[name] = min(of_part.get(name, verdict), verdict, key=BEST_FIRST.index)
+            first = of_part.setdefault(name, verdict)
+            if first is not verdict:
+                of_part[name] = min(first, verdict, key=BEST_FIRST.index)
     for tie in ties:
         of_part = given[tie.match.part]
         for name in tie.other.tensors:
@@ -213,7 +215,7 @@ def source_verdicts(
     return tuple(
         {name: known.get(name) or unmet[name] for name in part.source.specs}
         for part, known in zip(parts, given, strict=True)
-        for unmet in [unmet_verdicts(part)]
+        for unmet in [unmet_verdicts(part, [n for n in part.source.specs if n not in known])]
     )
 
 
@@ -224,26 +226,30 @@ def tensors_asked_for(part: Part) -> set[str]:
     return {others.get(name, name) for name in names}
 
 
-def unmet_verdicts(part: Part) -> dict[str, Verdict]:
-    """Return the verdict of every tensor, should no variable of the session have its name."""
-    specs, asked_for = part.source.specs, tensors_asked_for(part)
-    for_training = {n for n in training_only(specs) if specs[n].role is None}
+def unmet_verdicts(part: Part, names: Sequence[str]) -> dict[str, Verdict]:
+    """Return the verdict of each of *names*, whose tensors no variable of the session takes."""
+    specs, asked_for = dict(part.source.specs.items()), tensors_asked_for(part)
+    for_training = {n for n in training_only(specs, names) if specs[n].role is None}
+    for_training |= slots_in(specs, names)
 
     def verdict(name: str) -> Verdict:
         if part.explicit or name.startswith(RUN_PREFIX):
             return Verdict.KEPT
         if name not in asked_for:
             return Verdict.DROPPED
-        quiet = name in for_training or specs[name].role == "run" or is_slot(name, part.source)
+        quiet = name in for_training or specs[name].role == "run"
         return Verdict.KEPT if quiet else Verdict.UNUSED
 
-    return {name: verdict(name) for name in specs}
+    return {name: verdict(name) for name in names}
 
 
-def is_slot(name: str, source: Source) -> bool:
-    """Return whether a tensor is a slot: by its role, or else since it stands under a variable."""
-    role = source.specs[name].role
-    if role is not None:
-        return role == "slot"
+def slots_in(specs: Specs, names: Iterable[str]) -> set[str]:
+    """Return those of *names* that are slots: by role, or else since they stand under another."""
+    roles = ((name, specs[name].role) for name in names)
+    return {n for n, role in roles if role == "slot" or (role is None and is_under(n, specs))}
+
+
+def is_under(name: str, names: Container[str]) -> bool:
+    """Return whether *name* is one of *names* and something below it."""
     owner = parent(without_output(name))
-    return owner in source.specs or f"{owner}:0" in source.specs
+    return owner in names or f"{owner}:0" in names

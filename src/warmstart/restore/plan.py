@@ -9,14 +9,15 @@ A plan knows names, shapes and dtypes; what a framework does with them it leaves
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ..names import without_output
 from ..source import Source
 from ..spec import TensorSpec
 from .near_misses import Near
-from .recipe import Made, Recipe, names_in, steps_of
+from .recipe import Made, Recipe, Taken, names_in, steps_of
+from .value_rules import Fit
 
 
 class Verdict(StrEnum):
@@ -42,6 +43,8 @@ class Part:
     ignore_mismatch: bool = False
     explicit: bool = False  # every name was chosen one by one: the rest is nobody's loss
     layout: str | None = None  # whose names and axis orders the source has, where that was said
+    fits: tuple[Fit, ...] = ()  # what to do about other shapes; of those that match the last counts
+    left: Mapping[str, str] = field(default_factory=dict)  # slot that cannot follow -> why
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Match:
     @property
     def tensors(self) -> tuple[str, ...]:
         """The tensors of the source that feed the variable, the first one first."""
+        if isinstance(self.recipe, Taken):
+            return (self.recipe.name,)
         return tuple(dict.fromkeys(names_in(self.recipe)))
 
 

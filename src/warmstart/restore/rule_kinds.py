@@ -1,32 +1,69 @@
-"""The kinds of rule: each is one step from a source's names to the names that are asked for."""
+"""The rules about names: each is one step from a source's names to those that are asked for."""
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from ..errors import RuleError
-from ..names import Pattern, joined, matcher, parent, without_output
+from ..names import joined, parent, separated, without_output
+from .patterns import Probe
+from .rows import Outcome, Rows
 
 #: What a mapping or a function may say of a name: its new name, several of them, or none.
 NewNames = str | Iterable[str] | None
 
+#: Lines of a rule file: rules as strings, and mappings.
+Lines = Sequence[str | Mapping[str, Any]]
+
 
 class Rule(ABC):
-    """One step from a source's names to the names that are asked for."""
+    """One step from a source's tensors to what is asked for."""
 
     #: Whether a name is left out since it was named, and not since another was.
     drops = False
+
+    @property
+    def single(self) -> bool:
+        """Whether the rule has one part, which surely matches if the rule does something."""
+        return False
+
+    @abstractmethod
+    def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
+        """Return what this rule does to *rows*, whose names so far are *names*."""
+
+    @abstractmethod
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the parts of this rule that match none of *names*: as written, and the pattern."""
+
+    @abstractmethod
+    def written(self) -> Lines:
+        """Return the lines of a rule file that say the same.  Raise RuleError where none can."""
+
+    def back(self) -> Lines:
+        """Return the lines that take this rule back, in order.  Raise RuleError if none can."""
+        raise RuleError(f"{self}: what it leaves out is lost")
+
+
+class Naming(Rule):
+    """A rule that looks at each name by itself."""
 
     @abstractmethod
     def new_names(self, name: str) -> tuple[str, ...] | None:
         """Return what *name* becomes, `()` to drop it, None when this rule leaves it alone."""
 
-    @abstractmethod
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
-        """Return the parts of this rule that match none of *names*: as written, and the pattern."""
+    def places(self, names: Sequence[str]) -> Iterable[int]:
+        """Return the places of *names* that may be meant."""
+        return range(len(names))
+
+    def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
+        done = Outcome()
+        for place in self.places(names):
+            row = rows[place]
+            new = self.new_slot_names(row.name) if row.slot else self.new_names(row.name)
+            if new is not None:
+                done.rows[place] = tuple(map(row.called, new)) or (row.dropped(),)
+        return done
 
     def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
         """Return what *slot* becomes: where its variable goes, unless named itself."""
@@ -43,42 +80,81 @@ class Rule(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Rename(Rule):
-    """Give the names that a regex matches in full the name that *replacement* expands to."""
+class Rename(Naming):
+    """Give the names that a pattern matches in full the name that *new* makes of the match."""
 
-    regex: re.Pattern[str]
-    replacement: str
-    pattern: str  # as written
+    probe: Probe
+    new: Callable[[Any], str]
     text: str
+    reverse: str = ""  # the line that takes this one back
+
+    @property
+    def single(self) -> bool:
+        return True
+
+    def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
+        done = Outcome()
+        match, changed = self.probe.match, done.rows
+        for place in self.probe.places(names):
+            found, row = match(names[place]), rows[place]
+            if found is not None:
+                changed[place] = (row.called(name_of(self.new(found), row.name)),)
+            elif row.slot and (new := self.following(row.name)):
+                changed[place] = (row.called(*new),)
+        return done
 
     def new_names(self, name: str) -> tuple[str, ...] | None:
-        match = self.regex.fullmatch(name) or self.regex.fullmatch(name + ":0")
-        return None if match is None else as_names(match.expand(self.replacement), name)
+        match = self.probe.match(name)
+        return None if match is None else (name_of(self.new(match), name),)
 
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
-        matched = any(self.new_names(name) is not None for name in names)
-        return [] if matched else [(self.text, self.pattern)]
+    def places(self, names: Sequence[str]) -> Iterable[int]:
+        return self.probe.places(names)
+
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [(self.text, self.probe.pattern)] if unmatched(self.probe, names) else []
+
+    def written(self) -> Lines:
+        return [self.text]
+
+    def back(self) -> Lines:
+        return [reversed_line(self.text, self.reverse)]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
-class Drop(Rule):
+class Drop(Naming):
     """Leave out what any of the patterns matches."""
 
     drops = True
-    patterns: tuple[Pattern, ...]
+    patterns: tuple[Probe, ...]
+
+    @property
+    def single(self) -> bool:
+        return len(self.patterns) == 1
 
     def new_names(self, name: str) -> tuple[str, ...] | None:
         return () if matches(self.patterns, name) else None
 
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+    def places(self, names: Sequence[str]) -> Iterable[int]:
+        return {place for probe in self.patterns for place in probe.places(names)}
+
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         return idle_patterns("drop", self.patterns, names)
+
+    def written(self) -> Lines:
+        return [f"drop {probe.pattern}" for probe in self.patterns]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.written()))
 
 
 @dataclass(frozen=True, slots=True)
-class Keep(Rule):
+class Keep(Naming):
     """Leave out what none of the patterns matches."""
 
-    patterns: tuple[Pattern, ...]
+    patterns: tuple[Probe, ...]
 
     def new_names(self, name: str) -> tuple[str, ...] | None:
         return None if matches(self.patterns, name) else ()
@@ -86,12 +162,29 @@ class Keep(Rule):
     def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
         return None if self.new_names(slot) is None else self.following(slot)
 
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+    def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
+        near = {place for probe in self.patterns for place in probe.places(names)}
+        kept = {
+            place
+            for place in near
+            if matches(self.patterns, names[place])
+            or (rows[place].slot and matches(self.patterns, parent(names[place])))
+        }
+        gone = (place for place in range(len(rows)) if place not in kept)
+        return Outcome({place: (rows[place].dropped(),) for place in gone})
+
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         return idle_patterns("keep", self.patterns, names)
+
+    def written(self) -> Lines:
+        return [f"keep {probe.pattern}" for probe in self.patterns]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.written()))
 
 
 @dataclass(frozen=True, slots=True)
-class Table(Rule):
+class Table(Naming):
     """Give each of the listed names the names it stands beside."""
 
     drops = True
@@ -100,13 +193,26 @@ class Table(Rule):
     def new_names(self, name: str) -> tuple[str, ...] | None:
         return self.table.get(name)
 
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         there = set(names)
         return [(f"the mapping's {old!r}", old) for old in self.table if old not in there]
 
+    def written(self) -> Lines:
+        return [{old: n[0] if len(n) == 1 else list(n) for old, n in self.table.items()}]
+
+    def back(self) -> Lines:
+        lost = [old for old, new in self.table.items() if not new]
+        if lost:
+            raise RuleError(f"the mapping drops {', '.join(map(repr, lost))}")
+        copies: dict[str, Any] = {n: [] for new in self.table.values() for n in new[1:]}
+        return [copies | {new[0]: old for old, new in self.table.items()}]
+
+    def __str__(self) -> str:
+        return f"the mapping of {', '.join(map(repr, list(self.table)[:3]))}"
+
 
 @dataclass(frozen=True, slots=True)
-class Function(Rule):
+class Function(Naming):
     """Ask a function for the new name.  It has no pattern to mistype, so it is never idle."""
 
     function: Callable[[str], NewNames]
@@ -115,12 +221,21 @@ class Function(Rule):
         new_names = as_names(self.function(name), name)
         return None if new_names == (name,) else new_names
 
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         return []
+
+    def written(self) -> Lines:
+        raise RuleError(f"{self} cannot be written in a rule file")
+
+    def back(self) -> Lines:
+        raise RuleError(f"{self}: only it knows what it does")
+
+    def __str__(self) -> str:
+        return f"the function {getattr(self.function, '__qualname__', self.function)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix(Rule):
+class Prefix(Naming):
     """Put every name under a scope."""
 
     prefix: str
@@ -129,8 +244,72 @@ class Prefix(Rule):
     def new_names(self, name: str) -> tuple[str, ...] | None:
         return (joined(self.prefix, name, self.separator),)
 
-    def idle(self, names: Collection[str]) -> list[tuple[str, str]]:
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         return []
+
+    def written(self) -> Lines:
+        return [f"rename * -> {joined(self.prefix, '*', self.separator)}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope(Naming):
+    """Put what stands under one scope under another, with the separators of the new one below."""
+
+    probe: Probe  # its last two groups are the separator after the old scope, and what is below
+    new: Callable[[Any], str]  # the new scope, without a separator at its end
+    separators: tuple[str, str]  # the old one, "" if any will do; the new one, "" if it stays
+    text: str
+    reverse: str = ""  # the line that takes this one back
+
+    @property
+    def single(self) -> bool:
+        return True
+
+    def new_names(self, name: str) -> tuple[str, ...] | None:
+        match = self.probe.match(name)
+        if match is None:
+            return None
+        between, below = match[match.re.groups - 1], match[match.re.groups]
+        old = between or self.separators[0]
+        new = self.separators[1] or old
+        return (joined(self.new(match), separated(without_output(below), old, new), new),)
+
+    def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
+        return self.following(slot)  # what tells a slot from its variable is no separator of scopes
+
+    def places(self, names: Sequence[str]) -> Iterable[int]:
+        return self.probe.places(names)
+
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [(self.text, self.probe.pattern)] if unmatched(self.probe, names) else []
+
+    def written(self) -> Lines:
+        return [self.text]
+
+    def back(self) -> Lines:
+        return [reversed_line(self.text, self.reverse)]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def reversed_line(text: str, reverse: str) -> str:
+    """Return the line *reverse* that takes *text* back.  Raise RuleError if there is none."""
+    if not reverse:
+        raise RuleError(f"{text}: the old name cannot be told from the new one")
+    return reverse
+
+
+def unmatched(probe: Probe, names: Sequence[str]) -> bool:
+    """Return whether *probe* matches none of *names*, groups and all."""
+    return not any(probe.match(names[place]) for place in probe.places(names))
+
+
+def name_of(new: str, old: str) -> str:
+    """Return *new*, which a rule makes of *old*, as a name.  Raise RuleError if it is none."""
+    if not new:
+        raise RuleError(f"a rule gives {old!r} the name {new!r}, which is not a name")
+    return without_output(new)
 
 
 def as_names(new: NewNames, old: str) -> tuple[str, ...]:
@@ -142,21 +321,13 @@ def as_names(new: NewNames, old: str) -> tuple[str, ...]:
     return tuple(without_output(name) for name in names)
 
 
-@lru_cache(maxsize=1024)
-def test_of(pattern: Pattern) -> Callable[[str], bool]:
-    """Return the compiled test of *pattern*, made once."""
-    return matcher(pattern)
-
-
-def matches(patterns: Iterable[Pattern], name: str) -> bool:
+def matches(patterns: Iterable[Probe], name: str) -> bool:
     """Return whether any of *patterns* matches *name*, with or without TensorFlow's `:0`."""
-    return any(test_of(p)(name) or test_of(p)(name + ":0") for p in patterns)
+    return any(probe(name) for probe in patterns)
 
 
 def idle_patterns(
-    verb: str, patterns: Iterable[Pattern], names: Collection[str]
+    verb: str, patterns: Iterable[Probe], names: Sequence[str]
 ) -> list[tuple[str, str]]:
     """Return those of *patterns* that match none of *names*, as written after *verb*."""
-    idle = [p for p in patterns if not any(matches((p,), name) for name in names)]
-    texts = [p if isinstance(p, str) else p.pattern for p in idle]
-    return [(f"{verb} {text}", text) for text in texts]
+    return [(f"{verb} {p.pattern}", p.pattern) for p in patterns if p.idle(names)]

@@ -1,181 +1,139 @@
-"""Rules: which tensors of a source are wanted, and under which names.
+"""What rules make of the tensors of a source: which are asked for, called what, and made how.
 
-    rules=["drop fc/*", "rename encoder/* -> bert/*"]     strings, applied in this order
-    rules={"w_old": "w", "emb": ["emb_a", "emb_b"]}       a mapping; None or an empty list drops
-    rules=lambda name: name.removeprefix("module.")       a function; None drops
-    rules=[ws.rename(r"layer(\\d+)", r"block\\1"), ws.drop("re:.*_ema")]
-
-A rule sees the names that the rule before it left.  In a glob's rename the first wildcard of the
-new name takes what the first of the old one stood for, and so on.  TensorFlow's `w:0` answers to
-`w` as well.  Neighbouring `keep` rules keep what either of them names.
-
-Optimizer slots follow their variable, names of run state (`_RUN/...`) are neither seen nor touched,
-and a rule that matches nothing is an error: it is nearly always a typing mistake.
+Rules are applied in order, and each sees the names that the one before it left; grammar.py says
+how they are written.  Optimizer slots follow their variable, names of run state (`_RUN/...`) are
+neither seen nor touched, and a rule that matches nothing is an error: it is nearly always a typing
+mistake.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field
 from typing import Any
 
+from ..binary.garbage import collection_paused
 from ..errors import NameConflict, RuleError
-from ..names import Pattern, compiled, near, without_output
+from ..names import near, without_output
 from ..source import Source
-from ..spec import RUN_PREFIX
-from .rule_kinds import Drop, Function, Keep, Rename, Rule, Table, as_names
+from ..spec import RUN_PREFIX, TensorSpec
+from .grammar import parse
+from .recipe import Recipe, Taken, first_name, names_in, without_aliases
+from .rows import Outcome, Row, Rows, spliced
+from .rule_kinds import Rule
+from .value_rules import Fit
 
 #: How many idle parts of a rule get a suggestion: finding one compares thousands of names.
 MAX_HINTS = 20
 
+#: Lines of one error on what cannot be done; beyond it the rest is counted.
+MAX_FAULTS = 30
+
 
 @dataclass(frozen=True, slots=True)
-class Renaming:
+class Seen:
+    """What rules see of a source: its tensors, each by every name it is asked for."""
+
+    specs: Mapping[str, TensorSpec]
+    ties: Mapping[str, str] = field(default_factory=dict)  # a name -> the one that stands for it
+    slots: Collection[str] = ()  # names that stand under their variable's and follow it
+    fellows: Collection[str] = ()  # names of which those of one tensor are dropped together
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
     """What rules make of a list of names."""
 
-    origin: dict[str, str]  # new name -> old name; one old name may have several new ones
-    dropped: tuple[str, ...]  # old names that have no new one
+    origin: dict[str, Recipe]  # new name -> what it is made of; a tensor may be in several
+    dropped: tuple[str, ...]  # names that nothing is made of
     withheld: frozenset[str]  # the names that what was dropped would have ended on
+    left: dict[str, str] = field(default_factory=dict)  # slot that cannot follow -> why
+    fits: tuple[Fit, ...] = ()  # what to do about other shapes, in order
 
 
-def rename(pattern: str | re.Pattern[str], replacement: str) -> Rule:
-    r"""Return the rule that renames what the regex *pattern* matches in full.
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What rules make of names, and what is wrong with them: lines for an error each."""
 
-    *replacement* may refer to groups, as in `re.sub`: `rename(r"layer(\d+)/w", r"block\1/kernel")`.
+    ruled: Ruled
+    idle: list[str]
+    faults: list[str]
+
+
+def apply(rules: Any, seen: Seen) -> Ruled:
+    """Return what *rules* make of what is *seen* of a source.
+
+    Raise RuleError naming every rule that matches nothing or cannot be done to a tensor, and
+    NameConflict naming every two tensors that end on one name.
     """
-    regex = compiled(pattern)
-    text = f"rename {regex.pattern} -> {replacement}"
-    return Rename(regex, checked_replacement(regex, replacement, text), regex.pattern, text)
+    done = trace(parse(rules), seen)
+    refuse_idle(done.idle)
+    refuse_faults(done.faults)
+    refuse_fits(done.ruled.fits)
+    return done.ruled
 
 
-def drop(*patterns: Pattern) -> Rule:
-    """Return the rule that leaves out every tensor whose name any of *patterns* matches."""
-    return Drop(checked(patterns, "drop"))
+def trace(rules: Iterable[Rule], seen: Seen) -> Trace:
+    """Return what *rules* make of what is *seen*, and a line for each thing wrong with them.
 
-
-def keep(*patterns: Pattern) -> Rule:
-    """Return the rule that leaves out every tensor whose name none of *patterns* matches."""
-    return Keep(checked(patterns, "keep"))
-
-
-def parse(rules: Any) -> tuple[Rule, ...]:
-    """Return rules in any of the forms they may be written in, one or an iterable of them."""
-    if isinstance(rules, Iterable) and not isinstance(rules, str | Mapping):
-        return united([parse_one(rule) for rule in rules])
-    return (parse_one(rules),)
-
-
-def parse_one(rule: Any) -> Rule:
-    """Return a single rule from the form it was written in."""
-    if isinstance(rule, Rule):
-        return rule
-    if isinstance(rule, str):
-        return parse_text(rule)
-    if isinstance(rule, Mapping):
-        return Table({without_output(old): as_names(new, old) for old, new in rule.items()})
-    if callable(rule):
-        return Function(rule)
-    raise TypeError(
-        f"a rule is a string, a mapping, a function or the result of ws.rename, ws.drop or "
-        f"ws.keep, not a {type(rule).__name__}"
-    )
-
-
-def parse_text(text: str) -> Rule:
-    """Return the rule that a string writes down."""
-    verb, _, rest = text.strip().partition(" ")
-    match verb:
-        case "drop" if rest.strip():
-            return drop(rest.strip())
-        case "keep" if rest.strip():
-            return keep(rest.strip())
-        case "rename" if " -> " in rest:
-            old, _, new = rest.partition(" -> ")
-            return parse_rename(old.strip(), new.strip(), text.strip())
-    raise RuleError(
-        f"the rule {text!r} cannot be read; expected 'drop PATTERN', 'keep PATTERN' or "
-        "'rename OLD -> NEW'"
-    )
-
-
-def parse_rename(old: str, new: str, text: str) -> Rule:
-    """Return the rename from the glob or `re:` regex *old* to *new*."""
-    if old.startswith("re:"):
-        return rename(old[3:], new)
-    regex, n_wildcards = glob_with_groups(old)
-    pieces = re.split(r"[*?]", new.replace("\\", r"\\"))
-    if len(pieces) - 1 > n_wildcards:
-        raise RuleError(
-            f"the rule {text!r} has {len(pieces) - 1} wildcards in the new name and only "
-            f"{n_wildcards} in the old one"
-        )
-    expansion = pieces[0] + "".join(rf"\g<{i}>{piece}" for i, piece in enumerate(pieces[1:], 1))
-    return Rename(regex, expansion, old, text)
-
-
-def glob_with_groups(glob: str) -> tuple[re.Pattern[str], int]:
-    """Return *glob* as a regex with one group per wildcard, and how many there are."""
-    pieces = re.split(r"(\*|\?|\[!?[^\]]+\])", glob)
-    groups = {"*": "(.*)", "?": "(.)"}
-    wild = [groups.get(piece) or f"({piece.replace('[!', '[^')})" for piece in pieces[1::2]]
-    plain = [re.escape(piece) for piece in pieces[::2]]
-    body = plain[0] + "".join(w + p for w, p in zip(wild, plain[1:], strict=True))
-    return re.compile(body, re.DOTALL), len(wild)
-
-
-def apply(
-    rules: Any,
-    names: Iterable[str],
-    *,
-    aliases: Mapping[str, str] | None = None,
-    slots: Collection[str] = (),
-    fellows: Collection[str] = (),
-) -> Renaming:
-    """Return what *rules* make of *names*.
-
-    *aliases* are further names of tied tensors (alias -> one of *names*), of which *fellows* are
-    dropped together; *slots* are those names that stand under their variable's and follow it.
-    Raise RuleError naming every idle rule, and NameConflict naming every two tensors that end on
-    one name.
+    Raise NameConflict.
     """
-    aliases = aliases or {}
-    every = [*names, *aliases]
-    renaming, idle = trace(parse(rules), every, ties=aliases, slots=slots, fellows=fellows)
-    refuse_idle(idle)
-    return renaming
+    rules = tuple(rules)
+    with collection_paused():
+        return traced(rules, seen)
 
 
-def trace(
-    rules: Iterable[Rule],
-    names: Iterable[str],
-    *,
-    ties: Mapping[str, str],
-    slots: Collection[str],
-    fellows: Collection[str] = (),
-) -> tuple[Renaming, list[str]]:
-    """Return what *rules* make of *names*, and a line for each part of them that matches nothing.
-
-    *ties* maps a name to the one that stands for its tensor, where that is another.  Of a tensor's
-    names those among *fellows* (see `fellows_of`) are dropped as soon as one of them is.
-    """
-    names = list(names)
-    flow = [Flow(name, name) for name in names if not name.startswith(RUN_PREFIX)]
-    idle: list[str] = []
+def traced(rules: Sequence[Rule], seen: Seen) -> Trace:
+    """Return `trace`, while no garbage is looked for: all that is made is kept."""
+    ties = seen.ties
+    rows: Rows = [
+        Row(without_output(name), Taken(name), spec, name in seen.slots)
+        for name, spec in seen.specs.items()
+        if not name.startswith(RUN_PREFIX)
+    ]
+    names: Sequence[str] = [row.name for row in rows]
+    notes = Notes()
     for rule in rules:
-        idle += idle_parts(rule, flow)
-        flow = list(stepped(rule, flow, slots))
-        if fellows and rule.drops:
-            flow = list(together(flow, ties, fellows))
-    kept = [item for item in flow if item.kept]
-    survivors = {ties.get(item.old, item.old) for item in kept}
-    ours = [name for name in names if name.startswith(RUN_PREFIX)]
-    gone_on = survivors.union(ours, ties)
-    renaming = Renaming(
-        origin=dict(zip(ours, ours, strict=True)) | without_conflicts(kept, ties),
-        dropped=tuple(n for n in names if n not in gone_on),
-        withheld=frozenset(without_output(item.new) for item in flow if not item.kept),
+        rows, names = after(rule, rows, names, seen, notes)
+    origin = without_conflicts((row for row in rows if row.kept), ties)
+    origin |= {name: Taken(name) for name in seen.specs if name.startswith(RUN_PREFIX)}
+    there = {ties.get(name, name) for recipe in origin.values() for name in names_in(recipe)}
+    ruled = Ruled(
+        origin=origin,
+        dropped=tuple(name for name in seen.specs if name not in there and name not in ties),
+        withheld=frozenset(row.name for row in rows if not row.kept),
+        left=notes.left,
+        fits=tuple(rule for rule in rules if isinstance(rule, Fit)),
     )
-    return renaming, idle
+    faults = [text for old, text in notes.faults if ties.get(old, old) in there]
+    return Trace(ruled, notes.idle, list(dict.fromkeys(faults)))
+
+
+@dataclass(slots=True)
+class Notes:
+    """What is found out rule by rule."""
+
+    idle: list[str] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+
+
+def after(
+    rule: Rule, rows: Rows, names: Sequence[str], seen: Seen, notes: Notes
+) -> tuple[Rows, Sequence[str]]:
+    """Return *rows* and their *names* after one more *rule*; what is wrong goes into *notes*."""
+    done = rule.on(rows, names)
+    if not used(rule, done, rows):
+        notes.idle += idle_parts(rule, rows)
+    notes.faults += done.faults
+    notes.left |= done.left
+    rows, names = spliced(rows, names, done.rows)
+    if seen.fellows and rule.drops and done.rows:
+        rows = together(rows, seen)
+    return rows, names
+
+
+def used(rule: Rule, done: Outcome, rows: Rows) -> bool:
+    """Return whether *rule* surely matches a name, by what it did: looking again takes as long."""
+    return rule.single and any(rows[place].kept and not rows[place].slot for place in done.rows)
 
 
 def fellows_of(source: Source) -> set[str]:
@@ -193,47 +151,49 @@ def refuse_idle(idle: Collection[str]) -> None:
         raise RuleError("\n".join(["these rules match nothing:", *idle]))
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """A name on its way through the rules; dropped ones go on, to say what they would be called."""
-
-    old: str
-    new: str
-    kept: bool = True
-
-
-def stepped(rule: Rule, flow: Iterable[Flow], slots: Collection[str]) -> Iterable[Flow]:
-    """Yield *flow* after one more rule."""
-    for item in flow:
-        bare = without_output(item.new)
-        new_names = rule.new_slot_names(bare) if item.old in slots else rule.new_names(bare)
-        if new_names is None:
-            yield item
-        elif not new_names:
-            yield Flow(item.old, item.new, kept=False)
-        else:
-            yield from (Flow(item.old, new, item.kept) for new in new_names)
+def refuse_faults(faults: Collection[str]) -> None:
+    """Raise if there is a rule that cannot be done to a tensor that it matches."""
+    if faults:
+        lines = [f"  {fault}" for fault in [*faults][:MAX_FAULTS]]
+        more = [f"  ... and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
+        raise RuleError("\n".join(["these rules cannot be done:", *lines, *more]))
 
 
-def together(
-    flow: Collection[Flow], ties: Mapping[str, str], fellows: Collection[str]
-) -> Iterable[Flow]:
-    """Yield *flow* where what is dropped under one of its *fellows* is under the others too."""
-    dropped = (item.old for item in flow if not item.kept and item.old in fellows)
-    gone = {ties.get(old, old) for old in dropped}
-    for item in flow:
-        kept = item.old not in fellows or ties.get(item.old, item.old) not in gone
-        yield item if kept else Flow(item.old, item.new, kept=False)
+def refuse_fits(fits: Collection[Fit]) -> None:
+    """Raise if there is a rule on shapes where no model is."""
+    if fits:
+        lines = [f"  {fit}" for fit in fits]
+        head = "these rules are about variables of a model; for a file there are slice and pad:"
+        raise RuleError("\n".join([head, *lines]))
 
 
-def without_conflicts(kept: Iterable[Flow], ties: Mapping[str, str]) -> dict[str, str]:
-    """Return new name -> old name, or raise naming every two tensors that end on one name."""
-    origin: dict[str, str] = {}
+def together(rows: Rows, seen: Seen) -> Rows:
+    """Return *rows* where what is dropped under one of its fellows is under the others too."""
+    ties, fellows = seen.ties, seen.fellows
+    olds = [row.old for row in rows]
+    gone = {
+        ties.get(old, old)
+        for row, old in zip(rows, olds, strict=True)
+        if not row.kept and old in fellows
+    }
+    return [
+        row.dropped() if old in fellows and ties.get(old, old) in gone else row
+        for row, old in zip(rows, olds, strict=True)
+    ]
+
+
+def without_conflicts(kept: Iterable[Row], ties: Mapping[str, str]) -> dict[str, Recipe]:
+    """Return new name -> recipe, or raise naming every two tensors that end on one name."""
+    origin: dict[str, Recipe] = {}
     conflicts: list[str] = []
-    for item in kept:
-        first = origin.setdefault(item.new, item.old)
-        if ties.get(first, first) != ties.get(item.old, item.old):
-            conflicts.append(f"  {first!r} and {item.old!r} are both {item.new!r}")
+    for row in kept:
+        old = row.old
+        new = row.name if row.renamed else old
+        first = origin.setdefault(new, row.recipe)
+        if first is not row.recipe and (
+            without_aliases(first, ties) != without_aliases(row.recipe, ties)
+        ):
+            conflicts.append(f"  {first_name(first)!r} and {old!r} are both {row.name!r}")
     if conflicts:
         raise NameConflict(
             "\n".join(["two tensors end on one name; drop or rename one of them:", *conflicts])
@@ -241,11 +201,11 @@ def without_conflicts(kept: Iterable[Flow], ties: Mapping[str, str]) -> dict[str
     return origin
 
 
-def idle_parts(rule: Rule, flow: Iterable[Flow]) -> list[str]:
+def idle_parts(rule: Rule, rows: Rows) -> list[str]:
     """Return a line for each part of *rule* that matches no name; the first ones with a hint."""
-    bare = list(dict.fromkeys(without_output(item.new) for item in flow if item.kept))
+    bare = list(dict.fromkeys(row.name for row in rows if row.kept))
     parts = rule.idle(bare)
-    before = rule.idle([without_output(item.old) for item in flow]) if parts else []
+    before = rule.idle([without_output(row.old) for row in rows]) if parts else []
     return [
         f"  {text}{hint(pattern, bare, used=(text, pattern) not in before, rank=rank)}"
         for rank, (text, pattern) in enumerate(parts)
@@ -263,35 +223,3 @@ def near_text(wanted: str, names: Collection[str]) -> str:
     """Return the end of a message that names what is near *wanted*, or nothing."""
     found = near(wanted, names)
     return f"    near it: {', '.join(found)}" if found else ""
-
-
-def united(rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    """Return *rules* with neighbouring `keep` rules made one."""
-    result: list[Rule] = []
-    for is_keep, run in groupby(rules, lambda rule: isinstance(rule, Keep)):
-        if is_keep:
-            result.append(Keep(tuple(p for rule in run for p in rule.patterns)))  # type: ignore[attr-defined]
-        else:
-            result += run
-    return tuple(result)
-
-
-def checked(patterns: tuple[Pattern, ...], verb: str) -> tuple[Pattern, ...]:
-    """Return *patterns*, refusing none at all, other things, and regexes that cannot be read."""
-    if not patterns:
-        raise RuleError(f"{verb} needs at least one pattern")
-    wrong = [p for p in patterns if not isinstance(p, str | re.Pattern)]
-    if wrong:
-        raise TypeError(f"{verb} takes patterns one by one, {verb}('a/*', 'b/*'), not {wrong[0]!r}")
-    return tuple(
-        compiled(p[3:]) if isinstance(p, str) and p.startswith("re:") else p for p in patterns
-    )
-
-
-def checked_replacement(regex: re.Pattern[str], replacement: str, text: str) -> str:
-    """Return *replacement*, refusing one that asks for groups that *regex* does not have."""
-    try:
-        regex.sub(replacement, "")  # the new name is read before anything is matched
-    except (re.error, IndexError) as error:
-        raise RuleError(f"the new name in {text!r} cannot be read: {error}") from error
-    return replacement

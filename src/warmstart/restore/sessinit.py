@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..binary.garbage import collection_paused
 from ..errors import RuleError
 from ..formats import locate, open_source
 from ..layer import CONVENTIONS
@@ -21,13 +22,14 @@ from ..names import inside, without_output
 from ..sessions import session_for
 from ..sessions.base import Session
 from ..source import DictSource, Source, Variables, as_array
+from .grammar import parse
 from .layouts import carried
-from .matching import is_slot, make_plan
+from .matching import make_plan, slots_in, specs_by_every_name
 from .plan import Part, Plan
-from .recipe import Recipe, Taken, first_name, with_inputs, without_aliases
+from .recipe import Recipe, Taken, first_name, spec_from, with_inputs, without_aliases
 from .report import Report
 from .rule_kinds import Prefix, Rule, Table
-from .rules import fellows_of, near_text, parse, refuse_idle, trace
+from .rules import Ruled, Seen, fellows_of, near_text, refuse_faults, refuse_idle, trace
 from .run import carry_out
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class SessionInit(ABC):
     def plan(self, session_or_model: Any) -> Plan:
         """Return what `init` would do; nothing is changed, and misfits are listed, not raised."""
         session = session_for(session_or_model)
-        with ExitStack() as stack:
+        with ExitStack() as stack, collection_paused():
             return make_plan(self.prepared(session, stack), session)
 
     def init(self, session_or_model: Any) -> Report:
@@ -55,8 +57,10 @@ class SessionInit(ABC):
         """
         session = session_for(session_or_model)
         with ExitStack() as stack:
-            parts = self.prepared(session, stack)
-            return carry_out(make_plan(parts, session), parts, session)
+            with collection_paused():  # a plan is many small objects, and all are kept
+                parts = self.prepared(session, stack)
+                plan = make_plan(parts, session)
+            return carry_out(plan, parts, session)
 
     def prepared(self, session: Session, stack: ExitStack) -> list[Part]:
         """Return `parts` as *session* needs them: layers of other frameworks in its own layout."""
@@ -259,32 +263,45 @@ def under_rules(
 ) -> list[Part]:
     """Return *parts* with *rules* applied to the names they are asked for.
 
-    Raise RuleError naming every rule that matches in none of them.
+    Raise RuleError naming every rule that matches in none of them, or cannot be done to a tensor.
     """
-    done: list[Part] = []
-    idle: list[list[str]] = []
-    for part in parts:
-        aliases = part.source.aliases
-        own = {new: without_aliases(recipe, aliases) for new, recipe in part.origin.items()}
-        slots = {new for new, made in own.items() if is_slot(first_name(made), part.source)}
-        canonical = one_name_each(own)
-        shared = fellows_of(part.source)
-        fellows = {new for new, recipe in part.origin.items() if first_name(recipe) in shared}
-        renaming, of_part = trace(rules, part.origin, ties=canonical, slots=slots, fellows=fellows)
-        idle.append(of_part)
-        done.append(
-            replace(
-                part,
-                origin={
-                    new: with_inputs(Taken(mid), part.origin)
-                    for new, mid in renaming.origin.items()
-                },
-                withheld=part.withheld | renaming.withheld,
-                ignore_mismatch=part.ignore_mismatch or ignore_mismatch,
-            )
-        )
-    refuse_idle([line for line in idle[0] if all(line in other for other in idle)] if idle else [])
-    return done
+    parts = [replace(p, ignore_mismatch=p.ignore_mismatch or ignore_mismatch) for p in parts]
+    if not (rules and parts):
+        return parts
+    done = [trace(rules, seen_of(part)) for part in parts]
+    refuse_idle([line for line in done[0].idle if all(line in other.idle for other in done)])
+    refuse_faults([line for of_part in done for line in of_part.faults])
+    return [ruled_part(part, found.ruled) for part, found in zip(parts, done, strict=True)]
+
+
+def seen_of(part: Part) -> Seen:
+    """Return what rules see of *part*: what is asked for of it so far."""
+    aliases, known = part.source.aliases, specs_by_every_name(part.source)
+    own = part.origin
+    if aliases:
+        own = {name: without_aliases(recipe, aliases) for name, recipe in own.items()}
+    slots, shared = slots_in(known, part.source.specs), fellows_of(part.source)
+    return Seen(
+        specs={name: spec_from(recipe, known) for name, recipe in own.items()},
+        ties=one_name_each(own),
+        slots={name for name, recipe in own.items() if first_name(recipe) in slots},
+        fellows={n for n, r in part.origin.items() if first_name(r) in shared} if shared else (),
+    )
+
+
+def ruled_part(part: Part, ruled: Ruled) -> Part:
+    """Return *part* asked for what rules have made of its names."""
+    before = part.origin
+    same = all(isinstance(r, Taken) and r.name == name for name, r in before.items())
+    made = ruled.origin
+    left = {first_name(before[name]): why for name, why in ruled.left.items()}
+    return replace(
+        part,
+        origin=made if same else {n: with_inputs(r, before) for n, r in made.items()},
+        withheld=part.withheld | ruled.withheld,
+        fits=part.fits + ruled.fits,
+        left={**part.left, **left},
+    )
 
 
 def one_name_each(origin: Mapping[str, Recipe]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 from ..names import grouped, parent
 from ..sessions.base import Session
 from ..spec import RUN_PREFIX
-from .matching import is_slot
+from .matching import slots_in
 from .plan import Part, Plan, Verdict
 from .slots import is_counter, training_only
 
@@ -69,11 +69,12 @@ def trained_by_optimizer(plan: Plan, session: Session) -> Collection[str]:
 
 def left_behind(plan: Plan, index: int, part: Part) -> tuple[str, ...]:
     """Return the slots of one source that nothing asked for."""
-    by_table = {name for name in training_only(part.source.specs) if not is_counter(name)}
-    return tuple(
+    specs = dict(part.source.specs.items())
+    left = [
         name
         for name, verdict in plan.sources[index].items()
-        if verdict in (Verdict.KEPT, Verdict.UNUSED)
-        and not name.startswith(RUN_PREFIX)
-        and (name in by_table or is_slot(name, part.source))
-    )
+        if verdict in (Verdict.KEPT, Verdict.UNUSED) and not name.startswith(RUN_PREFIX)
+    ]
+    by_table = {name for name in training_only(specs, left) if not is_counter(name)}
+    slots = by_table | slots_in(specs, left)
+    return tuple(name for name in left if name in slots)

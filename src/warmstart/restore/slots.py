@@ -67,9 +67,12 @@ def is_object_slot(name: str) -> bool:
     return in_object is not None or "/.OPTIMIZER_SLOT/" in name or name == OBJECT_GRAPH
 
 
-def training_only(specs: Mapping[str, TensorSpec]) -> set[str]:
-    """Return the names in *specs* that the table takes for slots and step counters."""
-    counters = {name for name, spec in specs.items() if not spec.shape and is_counter(name)}
-    slots = {name for name in specs if is_slot(name, specs)}
-    of_objects = filter(is_object_slot, specs) if OBJECT_GRAPH in specs else ()
+def training_only(
+    specs: Mapping[str, TensorSpec], among: Collection[str] | None = None
+) -> set[str]:
+    """Return the names in *specs*, or *among* some, that the table takes for slots and counters."""
+    names = specs if among is None else among
+    counters = {name for name in names if not specs[name].shape and is_counter(name)}
+    slots = {name for name in names if is_slot(name, specs)}
+    of_objects = filter(is_object_slot, names) if OBJECT_GRAPH in specs else ()
     return counters | slots | {*of_objects}

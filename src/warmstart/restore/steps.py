@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import RuleError
 from ..spec import TensorSpec, numpy_dtype, shape_text
+from .fit import holds
 from .recipe import Recipe, Step, made
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class Transpose(Step):
 
     def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
         (spec,) = specs
-        return spec._replace(shape=tuple(spec.shape[axis] for axis in self.order(spec)))
+        shape = spec.shape
+        new = tuple([shape[axis] for axis in self.order(spec)]) if self.axes else shape[::-1]
+        return TensorSpec(spec.name, spec.dtype, new, spec.role)
 
     def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
         return arrays[0].transpose(self.axes or None)
@@ -91,7 +94,14 @@ class Cast(Step):
         return spec._replace(dtype=self.dtype)
 
     def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
-        return arrays[0].astype(numpy_dtype(self.dtype), copy=False)
+        import numpy as np
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            return arrays[0].astype(numpy_dtype(self.dtype), copy=False)
+
+    def inverse(self, specs: Sequence[TensorSpec]) -> tuple[Recipe, ...] | None:
+        before = specs[0].dtype
+        return (made(Cast(before), ""),) if holds(self.dtype, before) else None
 
     def __str__(self) -> str:
         return f"cast {self.dtype}"
@@ -168,8 +178,9 @@ class Concatenate(Step):
         if len({len(spec.shape) for spec in specs} | {spec.dtype for spec in specs}) != 2 or (
             len(others) != 1
         ):
-            found = ", ".join(f"{spec.name!r} {spec}" for spec in specs)
-            raise RuleError(f"{self} needs tensors that are alike but for that axis; found {found}")
+            raise RuleError(
+                f"{self} needs tensors that are alike but for that axis; found {listed(specs)}"
+            )
         size = sum(spec.shape[axis] for spec in specs)
         return first._replace(shape=(*first.shape[:axis], size, *first.shape[axis + 1 :]))
 
@@ -194,8 +205,7 @@ class Add(Step):
 
     def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
         if len({(spec.dtype, spec.shape) for spec in specs}) != 1:
-            found = ", ".join(f"{spec.name!r} {spec}" for spec in specs)
-            raise RuleError(f"only tensors that are alike can be added; found {found}")
+            raise RuleError(f"only tensors that are alike can be added; found {listed(specs)}")
         return specs[0]
 
     def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
@@ -245,6 +255,61 @@ class Flip(Step):
 
     def __str__(self) -> str:
         return " ".join(["flip", *map(str, self.axes)])
+
+
+@dataclass(frozen=True, slots=True)
+class Stack(Step):
+    """Put tensors of one shape behind each other along a new axis."""
+
+    axis: int
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        first, rank = specs[0], len(specs[0].shape) + 1
+        if len({(spec.dtype, spec.shape) for spec in specs}) != 1:
+            raise RuleError(f"{self} needs tensors that are alike; found {listed(specs)}")
+        if not -rank <= self.axis < rank:
+            raise RuleError(f"{self}: {first.name!r} is {shape_text(first.shape)}")
+        axis = self.axis % rank
+        return first._replace(shape=(*first.shape[:axis], len(specs), *first.shape[axis:]))
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        return np.stack(arrays, self.axis)
+
+    def inverse(self, specs: Sequence[TensorSpec]) -> tuple[Recipe, ...]:
+        return tuple(made(Take(self.axis, place), "") for place in range(len(specs)))
+
+    def __str__(self) -> str:
+        return f"stack axis {self.axis}"
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Step):
+    """Keep one place of an axis, without the axis."""
+
+    axis: int
+    place: int
+
+    def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        (spec,) = specs
+        axis = axis_of(self, self.axis, spec)
+        if not 0 <= self.place < spec.shape[axis]:
+            raise RuleError(f"{self} is not in {spec.name!r}, which is {shape_text(spec.shape)}")
+        return spec._replace(shape=(*spec.shape[:axis], *spec.shape[axis + 1 :]))
+
+    def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
+        (array,) = arrays
+        before = self.axis % array.ndim
+        return array[(slice(None),) * before + (self.place, ...)]
+
+    def __str__(self) -> str:
+        return f"take {self.place} of axis {self.axis}"
+
+
+def listed(specs: Sequence[TensorSpec]) -> str:
+    """Return *specs* as a message shows them."""
+    return ", ".join(f"{spec.name!r} {spec}" for spec in specs)
 
 
 def axis_of(step: Step, axis: int, spec: TensorSpec) -> int:

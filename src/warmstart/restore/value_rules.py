@@ -1,0 +1,126 @@
+"""The rules about values: what is done to each tensor that a pattern matches.
+
+Optimizer slots follow their variable where they have its shape; one number for a whole variable,
+such as a count of steps, is kept as it is; what cannot follow is left out, and said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import RuleError
+from ..spec import TensorSpec
+from .fit import kind_of
+from .patterns import Probe
+from .recipe import Step
+from .rows import Outcome, Row, Rows, is_one, matching, tried
+from .rule_kinds import Lines, Rule
+from .steps import Cast
+
+#: What a `fit` rule may ask for, the default first.
+POLICIES = ("error", "skip", "pad", "slice", "interpolate")
+
+
+class OnPattern(Rule):
+    """A rule that one pattern sets off, written as *text*."""
+
+    probe: Probe
+    text: str
+    reverse = ""  # the line that takes this one back, where there is one
+
+    @property
+    def single(self) -> bool:
+        return True
+
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [(self.text, self.probe.pattern)] if self.probe.idle(names) else []
+
+    def written(self) -> Lines:
+        return [self.text]
+
+    def back(self) -> Lines:
+        if not self.reverse:
+            raise RuleError(f"{self.text}: {self.lost()}")
+        return [self.reverse]
+
+    def lost(self) -> str:
+        """Return what one must know to take the rule back, in words."""
+        return "what it leaves out is lost"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Transform(OnPattern):
+    """Do a step to each tensor that a pattern matches."""
+
+    probe: Probe
+    step: Step
+    text: str
+    reverse: str = ""
+
+    def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
+        done = Outcome()
+        places = dict(matching(self.probe, rows, names))
+        owners = {rows[p].name: rows[p].spec for p, name in places.items() if rows[p].name == name}
+        for place, name in places.items():
+            row = rows[place]
+            if self.spares(row.spec):
+                continue
+            if row.name == name:
+                self.change(place, row, done)
+            else:
+                self.follow(place, row, owners.get(name), done)
+        return done
+
+    def spares(self, spec: TensorSpec) -> bool:
+        """Return whether a tensor is left alone, though the pattern matches: it is of another kind.
+
+        `cast *: bfloat16` is about floats, and not about the counters among them.
+        """
+        if not isinstance(self.step, Cast) or self.probe.plain:
+            return False
+        return kind_of(spec.dtype) != kind_of(self.step.dtype)
+
+    def change(self, place: int, row: Row, done: Outcome) -> None:
+        """Note in *done* the row after the step, or why it cannot be done."""
+        made = tried(self.step, [row], row.name)
+        if isinstance(made, str):
+            done.faults.append((row.old, f"{self.text}: {made.removeprefix(f'{self.step}: ')}"))
+        else:
+            done.rows[place] = (made,)
+
+    def follow(self, place: int, slot: Row, owner: TensorSpec | None, done: Outcome) -> None:
+        """Note in *done* what becomes of the slot of a variable that is changed."""
+        each = isinstance(self.step, Cast)  # is done to each number, whatever the shape
+        alike = each or owner is None or slot.spec.shape == owner.shape
+        if not alike and is_one(slot.spec):
+            return
+        made = tried(self.step, [slot], slot.name) if alike else ""
+        if isinstance(made, str):
+            done.leave(place, slot, f"cannot follow {self.text}")
+        else:
+            done.rows[place] = (made,)
+
+    def lost(self) -> str:
+        return "what it was before is not known, or lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit(OnPattern):
+    """What to do where a variable of the model has another shape; the pattern means its name."""
+
+    probe: Probe
+    policy: str  # one of POLICIES
+    text: str
+    cubic: bool = False
+    grid: int | None = None  # tokens before a square grid of positions
+
+    def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
+        return Outcome()
+
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return []  # a plan finds out, which knows the model
+
+    def lost(self) -> str:
+        return "what a model's shape asks for is no property of the checkpoint"
