@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from .restore.warm_start import WarmStartSettings as WarmStartSettings
     from .sessions import session_for as session_for
     from .sessions.base import Session as Session
+    from .sessions.jax.model import JaxModel as JaxModel
+    from .sessions.jax.transform import frozen_transform as frozen_transform
     from .sessions.tf_graph.model import TFGraph as TFGraph
     from .sessions.torch.model import TorchModel as TorchModel
     from .source import DictSource as DictSource
@@ -129,6 +131,8 @@ PUBLIC: dict[str, str] = {
     "session_for": "sessions",
     "Session": "sessions.base",
     "TorchModel": "sessions.torch.model",
+    "JaxModel": "sessions.jax.model",
+    "frozen_transform": "sessions.jax.transform",
     "TFGraph": "sessions.tf_graph.model",
     **dict.fromkeys(
         (
@@ -174,10 +178,13 @@ PUBLIC: dict[str, str] = {
 }  # fmt: skip
 
 #: framework -> the extra that brings it
-EXTRAS = {"torch": "torch", "tensorflow": "tf"}
+EXTRAS = {"torch": "torch", "tensorflow": "tf", "jax": "jax", "flax": "jax", "optax": "jax"}
+
+#: Names that a framework must be there for.
+NEEDING = ("JaxModel", "TFGraph", "TorchModel", "frozen_transform")
 
 #: What `from warmstart import *` brings: not what would hide a builtin, nor what needs a framework.
-__all__ = [name for name in PUBLIC if name not in ("open", "TFGraph", "TorchModel")]
+__all__ = [name for name in PUBLIC if name not in ("open", *NEEDING)]
 
 
 def __getattr__(name: str) -> Any:

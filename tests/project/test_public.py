@@ -37,7 +37,7 @@ def test_the_design_is_covered() -> None:
 
 
 def test_all_agrees_with_the_table() -> None:
-    assert set(warmstart.PUBLIC) - set(warmstart.__all__) == {"open", "TFGraph", "TorchModel"}
+    assert set(warmstart.PUBLIC) - set(warmstart.__all__) == {"open", *warmstart.NEEDING}
     assert set(warmstart.__all__) < set(warmstart.PUBLIC)
 
 
@@ -56,7 +56,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize(
     ("name", "package", "extra"),
-    [("TorchModel", "torch", "torch"), ("TFGraph", "tensorflow", "tf")],
+    [
+        ("TorchModel", "torch", "torch"),
+        ("TFGraph", "tensorflow", "tf"),
+        ("JaxModel", "flax", "jax"),
+    ],
 )
 def test_a_missing_framework_is_told_with_its_extra(
     name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch

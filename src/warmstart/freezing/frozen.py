@@ -44,6 +44,7 @@ def freeze(
     with nothing frozen, for a pattern that matches no variable or where the engine cannot promise.
     """
     session = session_for(session_or_model)
+    refuse_lone(session, session_or_model)
     if not isinstance(patterns, Mapping):
         names = frozen_names(session, as_patterns(patterns))
         return Frozen(session, session.freeze(names, train_statistics=train_statistics))
@@ -51,6 +52,15 @@ def freeze(
     regions = {name: index for name, index in where.items() if index is not ...}
     options: dict[str, Any] = {"regions": regions} if regions else {}
     return Frozen(session, session.freeze([*where], train_statistics=train_statistics, **options))
+
+
+def refuse_lone(session: Session, given: Any) -> None:
+    """Raise for a model that training replaces, *given* without the session that would see it."""
+    if session.immutable and session is not given and not hasattr(given, "session"):
+        raise FreezeError(
+            "training makes new trees, so nothing can be proved of this one: freeze a JaxModel, "
+            "or make session = ws.session_for(tree) and set session.tree to what training made"
+        )
 
 
 class Frozen:

@@ -34,9 +34,10 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
     specs = dict(session.specs)
     met: list[Match] = []
     ties: list[Tie] = []
+    others = {**session.synonyms, **session.aliases}
     for index, part in enumerate(parts):
         specs |= created_by(part, session)
-        matches, of_part = matches_of(part, index, specs, session.aliases)
+        matches, of_part = matches_of(part, index, specs, others)
         met += matches
         ties += of_part
     asked = [m for m in met if with_run or parts[m.part].explicit or m.target.role != "run"]

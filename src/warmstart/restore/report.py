@@ -45,6 +45,8 @@ class Report:
     initialized: tuple[str, ...]  # had no value before and were given their initial one
     #: Of a source with slots, for a model with an optimizer: which were kept, lost, begun anew.
     slots: SlotFates = field(default_factory=SlotFates)
+    #: The model as it is now: the one that was given, or of an immutable tree the new one.
+    model: Any = field(default=None, compare=False, repr=False)
 
     @property
     def loaded(self) -> tuple[str, ...]:

@@ -46,7 +46,8 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
     slots = slot_fates(plan, parts, session)
     assign(wanted, parts, session)
     unfilled = [name for name in session.specs if name not in plan.matches]
-    report = Report(plan, tuple(session.initialize(unfilled)), slots)
+    initialized = tuple(session.initialize(unfilled))
+    report = Report(plan, initialized, slots, session.model)
     session.tell(report.initialized)
     for text in warnings_of(plan):
         log.warning("%s", text)

@@ -56,6 +56,22 @@ class Session(Source):
     #: Whose names and axis orders its layers have, one of `layer.CONVENTIONS`; None: not known.
     convention: str | None = None
 
+    #: Whether training makes a new model instead of changing the one there is, as JAX's trees do.
+    immutable: bool = False
+
+    @property
+    def model(self) -> Any:
+        """The model as it is now: what was given, or the new one where models are immutable."""
+        return self.anchor
+
+    @property
+    def synonyms(self) -> Mapping[str, str]:
+        """What files of the framework call variables: that name -> the one in `specs`.
+
+        They are matched like names, and are written nowhere.
+        """
+        return {}
+
     @property
     @abstractmethod
     def anchor(self) -> Any:

@@ -19,11 +19,11 @@ from ...layer import Layer
 from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
+from ..looking import Live, Unsure
 from . import resuming, run_state
 from .arrays import array_of, materialise, tensor_spec, tensor_specs, write
 from .freezing import TorchFreezing, freeze
 from .layers import layers_of
-from .looking import Live, Unsure
 from .optimizer import NamedOptimizer, Slot, named
 from .predict import predictor
 from .variables import NOTHING, Variables, variables_of

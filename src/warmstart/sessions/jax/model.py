@@ -1,0 +1,127 @@
+"""A JAX model with all that a training step needs, compiled.
+
+    model = JaxModel(module, loss=loss, optimizer=optax.adamw(1e-3))         Flax NNX
+    model = JaxModel(params, loss=loss, optimizer=tx, key=jax.random.key(0))  any pytree
+    metrics = model.train_step((images, labels))        {"loss": 0.53}
+
+It refuses to know the loop, its callbacks and its checkpoints.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from ...errors import ResumeError
+from ..processing import Processor
+from . import session_for
+from .arrays import is_key
+from .nnx_session import NnxSession
+from .nnx_step import NnxStep
+from .session import JaxSession
+from .tree_session import TreeSession, as_transformation
+from .tree_step import TreeStep
+
+
+class JaxModel:
+    """A module or a tree of parameters, how its loss is computed, and what moves it."""
+
+    session: JaxSession
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        loss: Callable[..., Any],
+        optimizer: Any = None,
+        key: jax.Array | None = None,
+        predict: Callable[..., Any] | None = None,
+        gradprocs: Iterable[Processor] = (),
+    ) -> None:
+        """Train *model* with *optimizer*, an optax transformation, on what *loss* computes.
+
+        `loss(module, batch)` of an NNX module, or `loss(tree, batch)` of a pytree, returns the
+        loss, or the loss and a dict: metrics, and new values of collections of the tree
+        (`{"batch_stats": ...}`).  With *key*, a tree's loss is given a key of its own for each step
+        as a third argument.  A module may come with its `nnx.Optimizer`, a TrainState has its own.
+        *predict* is a function of a tree and inputs; *gradprocs* change the gradients, in the
+        order given, before the optimizer sees them.
+        """
+        if key is not None and not is_key(key):
+            raise TypeError(
+                f"key is a {type(key).__name__} of {getattr(key, 'dtype', 'no dtype')}; expected "
+                "a typed one, as jax.random.key(seed) returns"
+            )
+        self.gradprocs = tuple(gradprocs)
+        self.key = key
+        self._take = self._of_module(model, loss, optimizer, predict) or self._of_tree(
+            model, loss, optimizer, predict
+        )
+
+    def train_step(self, batch: Any) -> dict[str, float]:
+        """Take one step on *batch*; return "loss" and whatever else *loss* computed."""
+        return {name: float(value) for name, value in self._take(batch).items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the key of the next step."""
+        if self.key is None:
+            return {}
+        return {
+            "key": np.array(jax.random.key_data(self.key)),
+            "implementation": jax.random.key_impl(self.key),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        here = None if self.key is None else str(jax.random.key_impl(self.key))
+        if state.get("implementation") != here:
+            raise ResumeError(
+                f"the checkpoint's run had a random key of {state.get('implementation')}, this "
+                f"model has one of {here}; give JaxModel the key= it had"
+            )
+        if self.key is not None:
+            self.key = jax.random.wrap_key_data(jax.numpy.array(state["key"]), impl=here)
+
+    def _of_module(self, model: Any, loss: Any, optimizer: Any, predict: Any) -> Any:
+        """Return what takes a step on a module, None for a tree."""
+        if not isinstance(model, nnx.Module):
+            return None
+        if self.key is not None or predict is not None:
+            raise TypeError(
+                "an NNX module has its own rngs and predicts by itself: no key=, predict="
+            )
+        if as_transformation(optimizer) is None and not isinstance(optimizer, nnx.Optimizer):
+            raise TypeError(
+                f"the optimizer of a module is an optax transformation or an nnx.Optimizer, "
+                f"not a {type(optimizer).__name__}"
+            )
+        self.session = session = NnxSession(model, optimizer)
+        return NnxStep(session, session.optimizer, loss, self.gradprocs).take
+
+    def _of_tree(self, model: Any, loss: Any, optimizer: Any, predict: Any) -> Any:
+        """Return what takes a step on a tree."""
+        transformation = as_transformation(
+            getattr(model, "tx", None) if optimizer is None else optimizer
+        )
+        if not isinstance(transformation, optax.GradientTransformation):
+            raise TypeError(
+                f"the optimizer of a tree is an optax transformation, not a "
+                f"{type(optimizer).__name__}; its state is made here, and restored by name"
+            )
+        session = session_for(model, optimizer=transformation, predict=predict)
+        if not isinstance(session, TreeSession):
+            raise TypeError(
+                f"a {type(model).__name__} without an array of JAX is no model; expected an NNX "
+                "module, or a tree with jax.Array leaves"
+            )
+        self.session = session
+        step = TreeStep(session, transformation, loss, self.gradprocs)
+
+        def take(batch: Any) -> Mapping[str, Any]:
+            losses, self.key = step.take(batch, self.key)
+            return losses
+
+        return take

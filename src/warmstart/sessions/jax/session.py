@@ -1,0 +1,157 @@
+"""What the session on a pytree and the one on a module have in common."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ...errors import FreezeError, ResumeError
+from ...names import parent
+from ...source import no_such_tensor
+from ...spec import TensorSpec
+from ..base import Session
+from ..looking import Live, Unsure
+from .arrays import array_of, is_abstract, leaf_like, leaf_spec, leaf_specs
+from .variables import Variable, Variables
+
+log = logging.getLogger("warmstart")
+
+
+class JaxSession(Session):
+    """Variables in cells.  Whoever derives from it looks for them."""
+
+    engine = "jax"
+
+    def __init__(self) -> None:
+        self._seen = Variables()  # when last looked
+
+    @abstractmethod
+    def _find_all(self) -> Variables:
+        """Return the variables as they are now."""
+
+    @abstractmethod
+    def _first_state(self) -> Mapping[str, Any]:
+        """Return the leaves that the optimizer begins with, by name, where that is known."""
+
+    @property
+    @abstractmethod
+    def tree(self) -> Any:
+        """The model as it is now: a new tree after each assignment, or the module itself."""
+
+    @property
+    @abstractmethod
+    def opt_state(self) -> Any:
+        """The optimizer's state as it is now, None where there is none."""
+
+    @property
+    def model(self) -> Any:
+        return self.tree
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return Live(self._spec_last_seen, self._all_specs)
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self.look().aliases
+
+    @property
+    def synonyms(self) -> Mapping[str, str]:
+        return self.look().synonyms
+
+    def read(self, name: str) -> np.ndarray:
+        return array_of(name, self.find(name).leaf)
+
+    def look(self) -> Variables:
+        """Return the variables as they are now."""
+        self._seen = self._find_all()
+        return self._seen
+
+    def find(self, name: str) -> Variable:
+        """Return the variable of that name or alias.  Raise NoSuchTensor."""
+        variable = self._seen.find(name)
+        if variable is None or not variable.cell.still():
+            variable = self.look().find(name)
+        if variable is None:
+            raise no_such_tensor(name, self._seen.by_name)
+        return variable
+
+    def _assign(self, values: "Iterable[tuple[str, np.ndarray]]") -> None:
+        for name, array in values:
+            variable = self.find(name)
+            variable.cell.put(leaf_like(name, variable.leaf, array))
+
+    def initialize(self, names: Collection[str]) -> list[str]:
+        """Give the optimizer's state the values it begins with.
+
+        Variables of an abstract model have none to begin with: those left are warned about.
+        """
+        variables = self.look()
+        empty = [n for n in names if (v := variables.find(n)) and is_abstract(v.leaf)]
+        made: list[str] = []
+        if any(variables.by_name[name].role != "trainable" for name in empty):
+            first = self._first_state()
+            made = [name for name in empty if name in first]
+            for name in made:
+                variables.by_name[name].cell.put(first[name])
+        left = [name for name in empty if name not in made]
+        if left:
+            log.warning(
+                "%d variables of the abstract model have no value still, and none to begin with: "
+                "%s; restore them too, or make the model itself",
+                len(left), ", ".join(left),
+            )  # fmt: skip
+        return made
+
+    def state(self) -> dict[str, Any]:
+        """Return on what the run computes; random keys are variables."""
+        return {"platform": jax.default_backend(), "devices": jax.device_count()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Warn where the run so far computed on something else."""
+        here = self.state()
+        if state.keys() != here.keys():
+            raise ResumeError(
+                f"the checkpoint's state of JAX has {', '.join(map(repr, sorted(state)))}; "
+                f"expected {', '.join(map(repr, sorted(here)))}"
+            )
+        if here != state:
+            log.warning(
+                "the run so far computed on %s (%d devices), this process on %s (%d): sums may "
+                "differ in their last bits",
+                state["platform"], state["devices"], here["platform"], here["devices"],
+            )  # fmt: skip
+
+    def unresumable(self) -> Mapping[str, str]:
+        return self.look().unheld
+
+    def variables_called(self, names: Collection[str]) -> list[Variable]:
+        """Return the variables *names*; raise FreezeError for what belongs to an optimizer."""
+        variables = self.look()
+        found = {name: variables.find(name) for name in names}
+        for name, variable in found.items():
+            if variable is None:
+                raise no_such_tensor(name, variables.by_name)
+            if variable.role == "slot":
+                raise FreezeError(
+                    f"{name}: state of the optimizer; it stays as it is when "
+                    f"{parent(name)} is frozen, and is not frozen by itself"
+                )
+        return [variable for variable in found.values() if variable is not None]
+
+    def _spec_last_seen(self, name: str) -> TensorSpec:
+        variable = self._seen.by_name.get(name)
+        if variable is None or not variable.cell.still():
+            raise Unsure
+        return leaf_spec(name, variable.leaf, variable.role)
+
+    def _all_specs(self) -> dict[str, TensorSpec]:
+        return leaf_specs({v.name: (v.leaf, v.role) for v in self.look().by_name.values()})
+
+    @abstractmethod
+    def predictor(
+        self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
+    ) -> Callable[..., list[np.ndarray]]: ...
