@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from .sessions.base import Session as Session
     from .sessions.jax.model import JaxModel as JaxModel
     from .sessions.jax.transform import frozen_transform as frozen_transform
+    from .sessions.tf2.model import TFModule as TFModule
     from .sessions.tf_graph.model import TFGraph as TFGraph
     from .sessions.torch.model import TorchModel as TorchModel
     from .source import DictSource as DictSource
@@ -134,6 +135,7 @@ PUBLIC: dict[str, str] = {
     "JaxModel": "sessions.jax.model",
     "frozen_transform": "sessions.jax.transform",
     "TFGraph": "sessions.tf_graph.model",
+    "TFModule": "sessions.tf2.model",
     **dict.fromkeys(
         (
             "ChainInit", "DictRestore", "SaverRestore", "SessionInit", "SmartInit",
@@ -181,7 +183,7 @@ PUBLIC: dict[str, str] = {
 EXTRAS = {"torch": "torch", "tensorflow": "tf", "jax": "jax", "flax": "jax", "optax": "jax"}
 
 #: Names that a framework must be there for.
-NEEDING = ("JaxModel", "TFGraph", "TorchModel", "frozen_transform")
+NEEDING = ("JaxModel", "TFGraph", "TFModule", "TorchModel", "frozen_transform")
 
 #: What `from warmstart import *` brings: not what would hide a builtin, nor what needs a framework.
 __all__ = [name for name in PUBLIC if name not in ("open", *NEEDING)]

@@ -120,6 +120,34 @@ def dotted(name: str) -> str:
     return name.replace("/", ".")
 
 
+def object_path(steps: Iterable[str]) -> str:
+    """Return the names of parts on the way to an object as TensorFlow writes them in one.
+
+    >>> object_path(["model", "a/b.c", "w"])
+    'model/a.Sb..c/w'
+    """
+    return "/".join(step.replace(".", "..").replace("/", ".S") for step in steps)
+
+
+def keras_slot(own_name: str, variable: str, place: str) -> str:
+    """Return what an optimizer of Keras 3 calls a slot of *variable*: "momentum".
+
+    The slot's own name is that of the variable with "_" for "/" and ":", then that of the slot;
+    failing that, it is called as the list in which it is kept, *place*.
+
+    >>> keras_slot("adam/fc_kernel_momentum", "fc/kernel", "_momentums")
+    'momentum'
+    >>> keras_slot("adam/w_0_velocity", "w:0", "_velocities"), keras_slot("adafactor/w", "w", "_r")
+    ('velocity', 'r')
+    """
+    start = without_output(variable).replace("/", "_").replace(":", "_")
+    own = last(own_name)
+    for ending in ("_0_", "_"):  # of a tf.Variable, whose name ends in ":0", and of a Keras one
+        if own.startswith(start + ending):
+            return own.removeprefix(start + ending)
+    return place.strip("_")
+
+
 def matcher(pattern: Pattern) -> Callable[[str], bool]:
     """Return the test that *pattern* stands for.
 

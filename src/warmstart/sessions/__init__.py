@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ENGINES: dict[str, tuple[str, str]] = {
     "torch": ("warmstart.sessions.torch", "torch"),
     "tf": ("warmstart.sessions.tf_graph", "tensorflow"),
+    "tf2": ("warmstart.sessions.tf2", "tensorflow"),
     "jax": ("warmstart.sessions.jax", "jax"),  # last: others' models may be trees of JAX's arrays
 }
 

@@ -110,13 +110,20 @@ class ObjectGraph:
         The root and what no way leads to are not there.  (A step, not a path: paths of objects deep
         in one another would take far more memory than the file that names them.)
         """
+        return self.ways_around(())
+
+    def ways_around(self, avoided: Collection[int]) -> Mapping[int, tuple[int, str]]:
+        """The same, of ways through none of the objects *avoided*, wherever there is one."""
         found: dict[int, tuple[int, str]] = {}
         queue = [0] if self._nodes else []
-        for number in queue:  # grows while it is walked: breadth first
-            for name, child in self[number].children.items():
-                if child and child not in found:
-                    found[child] = number, name
-                    queue.append(child)
+        later: list[int] = []
+        while queue:
+            for number in queue:  # grows while it is walked: breadth first
+                for name, child in self[number].children.items():
+                    if child and child not in found:
+                        found[child] = number, name
+                        (later if child in avoided else queue).append(child)
+            queue, later = later, []
         return found
 
 

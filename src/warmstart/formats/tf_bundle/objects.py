@@ -2,7 +2,8 @@
 
     model/d1/kernel/.ATTRIBUTES/VARIABLE_VALUE      the key, always the tensor's name
     conv/kernel                                     the variable's own name, as TensorFlow 1 has it
-    model/d1/kernel                                 where the own name will not do: the path
+    model/d1/kernel                                 where the own name will not do: the path, around
+                                                    an optimizer's list of what it trains
     conv/kernel/m                                   a slot, after its variable
 
 An own name that several variables share, or that is a key itself, is nobody's: it would be chance
@@ -12,17 +13,23 @@ and the count of saves "run"; of the others the graph does not say whether they 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ...names import first, inside, joined, last
-from .object_graph import OBJECT_GRAPH, SUFFIX, Node, ObjectGraph
+from ...names import first, inside, joined, keras_slot, object_path, parts
+from .object_graph import EMPTY, OBJECT_GRAPH, SUFFIX, Node, ObjectGraph
 
 SAVE_COUNTER = "save_counter"
 
 #: Lists of Keras' optimizers: of all their variables, and of those that they train.
 STATE, TRAINED = "_variables", "_trainable_variables"
+
+#: What else they have that is empty in the graph.
+DICTS = ("_trainable_variables_indices", "_exclude_from_weight_decay_cache")
+
+#: What TensorFlow calls a variable that nobody named.
+UNNAMED = "Variable"
 
 #: Where Keras 2 keeps the running values of metrics in a SavedModel.
 METRICS = "keras_api/metrics/"
@@ -93,10 +100,11 @@ def objects_of(
         for own_name, keys in variables.claims.items()
         if len(keys) > 1 and own_name not in names and not are_copies(keys, alike)
     }
-    clear = {k[0]: n for n, k in variables.claims.items() if n not in shared and n not in names}
+    nobodys = {*shared, *names, UNNAMED}
+    clear = {keys[0]: n for n, keys in variables.claims.items() if n not in nobodys}
     return Objects(
         roles=dict.fromkeys(run, "run") | dict.fromkeys(states, "slot") | {OBJECT_GRAPH: "run"},
-        aliases=aliases_of(variables, states, clear, names),
+        aliases=aliases_of(variables, states, clear, names, paths_of(graph, variables, optimizers)),
         shared=shared,
     )
 
@@ -139,25 +147,59 @@ def states_of(optimizer: Node, graph: ObjectGraph, variables: Variables) -> Iter
     if STATE in optimizer.children:
         lists = {n: variables.under(graph[child]) for n, child in optimizer.children.items()}
         trained = lists.pop(TRAINED, {})
-        state = set(lists.pop(STATE).values()).difference(own.values(), trained.values())
+        listed = lists.pop(STATE)
+        state = set(listed.values()).difference(own.values(), trained.values())
+        own_names = variables.own_names
         paired = {
-            key: State(key, trained[place], slot_name(variables.own_names, key, trained[place], n))
+            key: State(
+                key, trained[place], keras_slot(own_names[key], own_names[trained[place]], n)
+            )
             for n, keys_in_list in lists.items()
             for place, key in keys_in_list.items()
             if key in state and place in trained
         }
+        rest = {n: key for n, key in listed.items() if key in state and key not in paired}
+        paired |= in_turn(rest, trained, empty_lists(optimizer, graph), own_names)
         yield from (paired.get(key) or named_state(key, variables) for key in sorted(state))
 
 
-def slot_name(own_names: Mapping[str, str], key: str, variable: str, list_name: str) -> str:
-    """Return what Keras 3 calls the slot *key* of *variable*: "momentum".
+def empty_lists(optimizer: Node, graph: ObjectGraph) -> list[str]:
+    """Return the lists of an optimizer of Keras 3 of which the graph does not say what is in them.
 
-    Its own name is that of the optimizer, then of the variable with "_" for "/", then of the slot;
-    failing that, it is called as the list it is in, "_momentums".
+    Keras tells TensorFlow of what is in a list when it is made, not of what is added later.
     """
-    start = own_names[variable].replace("/", "_") + "_"
-    own_name = last(own_names[key])
-    return own_name.removeprefix(start) if own_name.startswith(start) else list_name.strip("_")
+    parts = optimizer.children.items()
+    return [n for n, child in parts if n not in DICTS and graph[child] == EMPTY]
+
+
+def in_turn(
+    state: Mapping[str, str],
+    trained: Mapping[str, str],
+    lists: Sequence[str],
+    own_names: Mapping[str, str],
+) -> dict[str, State]:
+    """Return the slots that were made for one variable after another, one for each of *lists*.
+
+    Both mappings are place -> key.  Nothing where they are not as many as they would be.
+    """
+    if not lists or len(state) != len(lists) * len(trained):
+        return {}
+    keys = iter([state[place] for place in in_order(state)])
+    owners = [trained[place] for place in in_order(trained)]
+    pairs = [(owner, name) for owner in owners for name in lists]
+    return {
+        key: State(key, owner, keras_slot(own_names[key], own_names[owner], name))
+        for key, (owner, name) in zip(keys, pairs, strict=True)
+    }
+
+
+def in_order(places: Iterable[str]) -> list[str]:
+    """Return the *places* in a list from first to last.
+
+    >>> in_order(["10", "2", "0"])
+    ['0', '2', '10']
+    """
+    return sorted(places, key=lambda place: (len(place), place))
 
 
 def named_state(key: str, variables: Variables) -> State:
@@ -187,23 +229,44 @@ def aliases_of(
     states: Mapping[str, State],
     clear: Mapping[str, str],
     names: Collection[str],
+    paths: Mapping[str, str],
 ) -> dict[str, str]:
     """Return one other name for each variable, as far as there is one that is only its own.
 
-    *clear* is key -> own name where that means one variable.
+    *clear* is key -> own name where that means one variable, *paths* are by key.
     """
     wanted = {key: clear[key] for key in variables.own_names if key in clear}
     for state in states.values():
         if state.variable is not None:
-            owner = clear.get(state.variable) or path_of(state.variable)
+            owner = clear.get(state.variable) or paths[state.variable]
             own_name = clear.get(state.key, "")
             follows = inside(own_name, owner) is not None  # TensorFlow 1 does it so: w/Momentum
             wanted[state.key] = own_name if follows else joined(owner, state.slot)
     counts = Counter(wanted.values())
     found = {n: key for key, n in wanted.items() if counts[n] == 1 and n not in names}
     named = set(found.values())
-    paths = {path_of(key): key for key in variables.own_names if key not in named}
-    return {p: key for p, key in paths.items() if p not in names and p not in found} | found
+    rest = {paths[key]: key for key in variables.own_names if key not in named}
+    return {p: key for p, key in rest.items() if p not in names and p not in found} | found
+
+
+def paths_of(graph: ObjectGraph, variables: Variables, optimizers: list[int]) -> dict[str, str]:
+    """Return the path of each variable, by key.
+
+    The key of one that an optimizer trains may be its place in the optimizer's list, which is
+    nearer to the root than where the model has it.  Then the path is that in the model.
+    """
+    found = {key: path_of(key) for key in variables.own_names}
+    listed = {n: key for n, key in variables.keys.items() if TRAINED in parts(key)}
+    ways = graph.ways_around(optimizers) if listed else {}
+    for number, key in listed.items():
+        steps: list[str] = []
+        at = number
+        while at in ways:
+            at, step = ways[at]
+            steps.insert(0, step)
+        if TRAINED not in steps:
+            found[key] = object_path(steps)
+    return found
 
 
 def path_of(key: str) -> str:

@@ -1,14 +1,14 @@
 """Inference: arrays in, arrays out, the module as it is in evaluation mode."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..results import arguments, chosen
 from .arrays import array_of
 from .batches import first_tensor, tensors
 
@@ -32,17 +32,6 @@ def predictor(
     return predict
 
 
-def arguments(
-    inputs: tuple[Any, ...], names: Sequence[str] | None
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return *inputs* as positional and keyword arguments."""
-    if names is None:
-        return inputs, {}
-    if len(inputs) != len(names):
-        raise TypeError(f"the inputs are {', '.join(names)}; {len(inputs)} given")
-    return (), dict(zip(names, inputs, strict=True))
-
-
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Put the module in evaluation mode, and each layer back in its own mode afterwards."""
@@ -58,38 +47,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
         for layer, mode in modes:
             layer.training = mode
-
-
-def chosen(output: Any, names: Sequence[str] | None) -> Iterator[Any]:
-    """Yield the outputs called *names*, or all in order."""
-    if names is None:
-        return flattened(output)
-    by_name = output._asdict() if hasattr(output, "_asdict") else output
-    if not isinstance(by_name, Mapping):
-        raise ValueError(
-            f"the outputs {', '.join(names)} were asked for by name, and the module returns a "
-            f"{type(output).__name__}; expected a mapping or a named tuple"
-        )
-    absent = [name for name in names if name not in by_name]
-    if absent:
-        raise ValueError(
-            f"the module returns no {', '.join(absent)}; it returns {', '.join(by_name)}"
-        )
-    return chain.from_iterable(flattened(by_name[name]) for name in names)
-
-
-def flattened(output: Any) -> Iterator[Any]:
-    """Yield the leaves of nested mappings, lists and tuples, in order."""
-    match output:
-        case Mapping():
-            output = output.values()
-        case list() | tuple():
-            pass
-        case _:
-            yield output
-            return
-    for each in output:
-        yield from flattened(each)
 
 
 def as_array(output: Any) -> np.ndarray:

@@ -1,0 +1,184 @@
+"""A `tf.Module` with all that a training step needs.
+
+    model = TFModule(module, loss=loss, optimizer=tf.keras.optimizers.Adam())
+    model.prepare()
+    metrics = model.train_step((images, labels))        {"loss": 0.53}
+
+The step is one `tf.function`.  It refuses to know the loop, its callbacks and its checkpoints.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.autograph.impl.api import convert as autograph
+
+from ..processing import Processor, processed
+from ..tf_graph.gradients import GraphOps, Looking
+from ..tf_graph.unresumable import unresumable
+from ..tf_graph.walk import operation
+from .objects import is_keras_optimizer, is_optimizer, variable_in
+from .optimizers import build
+from .predict import mode_of, tensors
+from .session import TF2Session
+
+log = logging.getLogger("warmstart")
+
+Losses = Mapping[str, Any]
+
+
+class TFModule:
+    """A module, how its loss is computed, and what moves it."""
+
+    def __init__(
+        self,
+        module: Any,
+        *,
+        loss: Callable[[Any, Any], Any] | None = None,
+        step: Callable[[Any, Any], Losses] | None = None,
+        optimizer: Any,
+        jit_compile: bool | None = None,
+        gradprocs: Iterable[Processor] = (),
+    ) -> None:
+        """Train *module* with *optimizer* on `loss(module(*inputs), target)`.
+
+        A batch is then `(input, ..., target)`.  For anything else, *step* is given the module and
+        the batch, and returns at least {"loss": tensor}.  A loss of several numbers counts by their
+        mean.  *gradprocs* change the gradients, in the order given, before the optimizer sees them.
+        """
+        if (loss is None) == (step is None):
+            raise TypeError("give one of loss=, called with (output, target), and step=")
+        if not is_optimizer(optimizer):
+            raise TypeError(
+                f"the optimizer is a {type(optimizer).__module__}.{type(optimizer).__qualname__}; "
+                "expected one of tf.keras.optimizers, or of tf.compat.v1.train"
+            )
+        self.module = module
+        self.optimizer = optimizer
+        self.session = TF2Session(module, optimizer)
+        self.gradprocs = tuple(gradprocs)
+        self._losses = autograph(recursive=True)(step or supervised(loss))
+        self._looking = Looking()
+        self._looks: set[str] = set()  # operations that are our own
+        self._traced: list[Any] = []  # graphs of the step that were not looked into yet
+        self._prepared = False
+        self._step = tf.function(self._trace, jit_compile=jit_compile, autograph=False)
+
+    def prepare(self) -> None:
+        """Let the optimizer make its slots; RuleError for a rule on gradients that means none."""
+        trained = self.session.look().trained
+        if not trained:
+            raise ValueError("the module has no trainable variables yet; call it once to make them")
+        build(self.optimizer, [v.value for v in trained])
+        for processor in self.gradprocs:
+            processor.check([v.name for v in trained])
+        self._prepared = True
+
+    def train_step(self, batch: Any) -> dict[str, float]:
+        """Take one step on *batch*; return "loss" and whatever else `step` computed."""
+        if not self._prepared:
+            self.prepare()
+        try:
+            losses = self._step(tensors(batch))
+        except tf.errors.OpError as error:
+            self._looking.raise_kept(error)
+            raise
+        if self._traced:
+            self._look_into_traces()
+        return {name: float(value) for name, value in losses.items()}
+
+    def _trace(self, batch: Any) -> dict[str, Any]:
+        """Compute the losses and move the variables; `tf.function` makes a graph of this."""
+        self._traced.append(tf.compat.v1.get_default_graph())
+        with tf.GradientTape() as tape:
+            losses = checked_losses(self._losses(self.module, batch))
+            scaled = self._scale(losses["loss"])
+        variables = {v.name: v.value for v in self.session.look().trainable}
+        sources = {name: variable_in(value) for name, value in variables.items()}
+        gradients = tape.gradient(scaled, sources)
+        gradients, looks = self._processed(gradients, sources)
+        with tf.control_dependencies(looks):
+            self._apply([(g, variables[n]) for n, g in gradients.items() if g is not None])
+        return losses
+
+    def _scale(self, loss: Any) -> Any:
+        """Return *loss* as large as the optimizer wants it, for gradients in half precision."""
+        return self.optimizer.scale_loss(loss) if is_keras_optimizer(self.optimizer) else loss
+
+    def _processed(
+        self, gradients: dict[str, Any], variables: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], list[Any]]:
+        """Return what the processors make of *gradients*, unscaled for them, and their looks."""
+        if not self.gradprocs:
+            return gradients, []
+        ops = GraphOps(variables, self._looking)
+        scale = self._scale(tf.ones(()))
+        found = times(gradients, 1 / scale)
+        found = times(processed(self.gradprocs, found, ops), scale)
+        self._looks |= {operation(look).name for look in ops.looks}
+        return found, ops.looks
+
+    def _apply(self, pairs: list[tuple[Any, Any]]) -> None:
+        """Let the optimizer move what has a gradient; without any it only counts the step."""
+        if pairs:
+            self.optimizer.apply_gradients(pairs)
+        elif is_keras_optimizer(self.optimizer):
+            self.optimizer.iterations.assign_add(1)
+
+    def _look_into_traces(self) -> None:
+        """Warn of what the step uses that no checkpoint can hold, once."""
+        found: dict[str, str] = {}
+        for graph in self._traced:
+            found |= unresumable(graph.get_operations())
+        self._traced.clear()
+        new = {
+            n: why for n, why in found.items() if n not in self._looks | self.session.noted.keys()
+        }
+        if new:
+            self.session.noted |= new
+            lines = "".join(f"\n  {name}: {why}" for name, why in new.items())
+            log.warning("a resumed run will not end with the same bits:%s", lines)
+
+
+def times(gradients: Mapping[str, Any], factor: Any) -> dict[str, Any]:
+    """Return *factor* times each gradient that there is."""
+
+    def product(gradient: Any) -> Any:
+        if isinstance(gradient, tf.IndexedSlices):
+            values = gradient.values * tf.cast(factor, gradient.dtype)
+            return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+        return gradient * tf.cast(factor, gradient.dtype)
+
+    return {name: None if g is None else product(g) for name, g in gradients.items()}
+
+
+def checked_losses(losses: Any) -> dict[str, Any]:
+    """Return what a step computed as tensors; a loss of several numbers counts by their mean."""
+    if not isinstance(losses, Mapping) or "loss" not in losses:
+        given = ", ".join(losses) if isinstance(losses, Mapping) else type(losses).__name__
+        raise ValueError(f"step= returned {given or 'nothing'}; expected a dict with 'loss'")
+    found = {name: tf.convert_to_tensor(value) for name, value in losses.items()}
+    found["loss"] = tf.reduce_mean(found["loss"])
+    wrong = [f"{name} {value.shape}" for name, value in found.items() if value.shape.rank != 0]
+    if wrong:
+        raise ValueError(f"what step= returns is reported as numbers; not so: {', '.join(wrong)}")
+    return found
+
+
+def supervised(loss: Any) -> Callable[[Any, Any], Losses]:
+    """Return the step that computes `loss(module(*inputs), target)` of `(*inputs, target)`.
+
+    A `training` or `is_training` that the module takes is True.
+    """
+
+    def step(module: Any, batch: Any) -> Losses:
+        if not isinstance(batch, tuple | list) or len(batch) < 2:
+            raise TypeError(
+                f"a batch is a {type(batch).__name__}; with loss= it is (input, ..., target), "
+                "and for any other there is step="
+            )
+        *inputs, target = batch
+        return {"loss": loss(module(*inputs, **mode_of(module, training=True)), target)}
+
+    return step

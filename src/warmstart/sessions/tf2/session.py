@@ -1,0 +1,110 @@
+"""A `tf.Module`, a `tf.train.Checkpoint` or the like as a session: its variables, live."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...source import Index, no_such_tensor
+from ...spec import TensorSpec
+from ..base import Session
+from . import freezing, run_state, values
+from .optimizers import build
+from .predict import predictor
+from .variables import Variable, Variables, variables_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class TF2Session(Session):
+    """An object of TensorFlow 2 whose variables are eager, and its optimizer if one is given.
+
+    Names are the shortest ways of attributes, as in the checkpoints of TensorFlow.
+    """
+
+    engine = "tf2"
+    convention = "keras"
+
+    def __init__(self, root: Any, optimizer: Any = None) -> None:
+        self.root = root
+        self.optimizer = optimizer
+        self.noted: dict[str, str] = {}  # what a traced step uses that no checkpoint can hold
+        self._seen = Variables()  # when last looked at
+
+    @property
+    def anchor(self) -> Any:
+        return self.root
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return {name: values.spec_in(v) for name, v in self.look().by_name.items()}
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        return self.look().aliases
+
+    def look(self) -> Variables:
+        """Return the variables as they are now."""
+        self._seen = variables_of(self.root, self.optimizer)
+        return self._seen
+
+    def read(self, name: str) -> "np.ndarray":
+        return values.read(self._find(name))
+
+    def _find(self, name: str) -> Variable:
+        """Return the variable *name*, looking again only if it is not where it was."""
+        found = self._seen.find(name)
+        if found is None or not found.still:
+            found = self.look().find(name)
+        if found is None:
+            raise no_such_tensor(name, self._seen.by_name)
+        return found
+
+    def creatable(self, specs: Mapping[str, TensorSpec]) -> Mapping[str, TensorSpec]:
+        """Return those of *specs* that optimizers not built yet would make.
+
+        A variable gets all of its slots or none: no optimizer can go on from half a state.
+        """
+        variables = self.look()
+        coming = variables.coming
+        own = {variables.aliases.get(name, name) for name in specs}
+        wanted = [coming[name] for name in coming if name in own]
+        half = {v.owner for v in coming.values() if v.owner and v.name not in own}
+        return {v.name: v.spec for v in wanted if v.owner not in half}
+
+    def _assign(self, pairs: "Iterable[tuple[str, np.ndarray]]") -> None:
+        for name, array in pairs:
+            if self._seen.find(name) is None:
+                self._make_slots()
+            values.write(self._find(name), array)
+
+    def _make_slots(self) -> None:
+        """Let every optimizer make what it keeps for the variables that it is to train."""
+        variables = self.look()
+        for optimizer in variables.optimizers:
+            build(optimizer, [v.value for v in variables.trained])
+
+    def state(self) -> dict[str, Any]:
+        return run_state.state(self.noted)
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        run_state.load_state(state)
+
+    def unresumable(self) -> Mapping[str, str]:
+        return {**self.look().unsaved, **self.noted}
+
+    def freeze(
+        self,
+        names: Collection[str],
+        *,
+        train_statistics: bool = False,
+        regions: Mapping[str, Index] | None = None,
+    ) -> freezing.TF2Freezing:
+        variables = self.look()
+        return freezing.freeze(
+            variables, names, train_statistics=train_statistics, regions=regions or {}
+        )
+
+    def predictor(
+        self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
+    ) -> "Callable[..., list[np.ndarray]]":
+        return predictor(self.root, input_names, output_names)

@@ -1,0 +1,46 @@
+"""Values of eager variables as arrays, and back."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ...errors import RestoreMismatch, UnsupportedCheckpoint
+from ...spec import ITEMSIZES, TensorSpec, spec_of
+from .variables import Variable
+
+#: What TensorFlow wants of an array's memory to take it without a copy.
+ALIGNMENT = 64
+
+
+def spec_in(variable: Variable) -> TensorSpec:
+    """Return the spec of *variable*; refuse a dtype that no checkpoint holds."""
+    spec = variable.spec
+    if spec.dtype not in ITEMSIZES:
+        raise UnsupportedCheckpoint(f"{variable.name!r} is {spec.dtype}, which no checkpoint holds")
+    return spec
+
+
+def read(variable: Variable) -> np.ndarray:
+    """Return the value of *variable*: mostly its memory, which the next assignment leaves."""
+    value = variable.inner.numpy()
+    return np.asarray(value, dtype=object if variable.inner.dtype == tf.string else None)
+
+
+def write(variable: Variable, array: np.ndarray) -> None:
+    """Set the value of *variable*, also while it is frozen; *array* is copied once."""
+    found, expected = spec_of(variable.name, array), spec_in(variable)
+    if (found.dtype, found.shape) != (expected.dtype, expected.shape):
+        raise RestoreMismatch(f"{variable.name!r} is {expected}; it cannot take {found}")
+    inner = variable.inner
+    value = tf.constant(array) if found.dtype == "string" else as_tensor(array)
+    type(inner).assign(inner, value)  # around the guards that the instance may have
+
+
+def as_tensor(array: np.ndarray) -> Any:
+    """Return a tensor on a copy of *array*, made where TensorFlow takes it as it is."""
+    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    copy = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return tf.convert_to_tensor(copy)
