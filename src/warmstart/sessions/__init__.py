@@ -47,9 +47,9 @@ def live_engines() -> Iterator[Any]:
 def session_for(model: Any, *, optimizer: Any = None, **options: Any) -> Session:
     """Return the session on a live *model*; a Session passes through unchanged.
 
-    *model* is a `tf.compat.v1.Session`, a `torch.nn.Module`, an `nnx.Module`, a pytree with a
-    `jax.Array` in it, or anything with a `.session` (`TorchModel`, `JaxModel`, a trainer).  With
-    *optimizer* its slots are variables too.
+    *model* is a `tf.compat.v1.Session`, a `tf.Module`, a `tf.train.Checkpoint`, a
+    `torch.nn.Module`, an `nnx.Module`, a pytree with a `jax.Array` in it, or anything with a
+    `.session` (`TorchModel`, `JaxModel`, a trainer).  With *optimizer* its slots are variables too.
     """
     if isinstance(model, Session):
         return model
@@ -62,6 +62,6 @@ def session_for(model: Any, *, optimizer: Any = None, **options: Any) -> Session
             return session  # type: ignore[no-any-return]
     raise TypeError(
         f"no session is known for a {type(model).__module__}.{type(model).__qualname__}; "
-        "expected a torch.nn.Module, a tf.compat.v1.Session, an nnx.Module, a tree of jax.Arrays, "
-        "a model for training (TorchModel, TFGraph, JaxModel), or a Session"
+        "expected a torch.nn.Module, a tf.compat.v1.Session, a tf.Module, an nnx.Module, a tree of "
+        "jax.Arrays, a model for training (TorchModel, TFGraph, TFModule, JaxModel), or a Session"
     )

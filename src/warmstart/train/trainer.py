@@ -18,7 +18,7 @@ from .run_state import random_states, set_random_states
 
 
 class Model(Protocol):
-    """What the loop needs of a model: `TorchModel` and `TFGraph` are such, and yours may be.
+    """What the loop needs of a model: `TorchModel`, `TFGraph` and `TFModule` are such.
 
     It may have more, which is used where it is there: `prepare()` before anything starts,
     `after_epoch()`, `state()`/`load_state()` for what no variable holds, and `gradprocs`, whose
