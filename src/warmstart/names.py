@@ -57,6 +57,17 @@ def separated(name: str, old: str, new: str) -> str:
     return name.replace(old, new)
 
 
+def printable(text: str) -> str:
+    """Return *text* with escapes for what could move the cursor: names come from outside.
+
+    >>> printable("w\\n")
+    'w\\\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def without_output(name: str) -> str:
     """Return a TensorFlow variable's name without the `:0` of its tensor.
 

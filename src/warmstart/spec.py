@@ -88,6 +88,19 @@ def shape_text(shape: Iterable[int]) -> str:
     return str(tuple(shape))
 
 
+def size_text(nbytes: int) -> str:
+    """Return a size as people read it.
+
+    >>> size_text(512), size_text(80_000_000), size_text(4 * 1024)
+    ('512 B', '80.0 MB', '4.1 kB')
+    """
+    size, units = float(nbytes), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while size >= 999.95 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{nbytes} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
+
+
 @cache
 def numpy_dtype(name: str) -> "np.dtype":
     """Return the NumPy dtype called *name* here; "string" is the object dtype."""

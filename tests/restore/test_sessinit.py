@@ -463,7 +463,9 @@ def test_the_report_as_a_table_and_as_json(session):
         "file": "the dict",
         "old_name": "fc/W",
         "note": "",
+        "frozen": False,
     }
+    assert told["done"]
     assert told["sources"] == [
         {
             "file": "the dict",

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from ..errors import number_of
 from ..files.folder import Entry, Folder
-from .output import columns, size_text
+from ..spec import size_text
+from .output import columns
 
 HEADER = ("NAME", "FORMAT", "STEP", "AGE", "SIZE", "TENSORS", "STATE")
 HEADER_IN_A_PIPE = ("NAME", "FORMAT", "STEP", "MODIFIED", "SIZE", "TENSORS", "STATE")

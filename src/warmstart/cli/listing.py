@@ -11,10 +11,10 @@ import click
 from ..errors import noting, number_of
 from ..formats import expanded, locate, open_as
 from ..source import Source
-from ..spec import TensorSpec, shape_text
+from ..spec import TensorSpec, shape_text, size_text
 from .choosing import matching
 from .opening import opening_options
-from .output import columns, json_option, print_json, print_lines, shortened, size_text
+from .output import columns, json_option, print_json, print_lines, shortened
 
 HEADER = ("NAME", "DTYPE", "SHAPE", "ROLE", "SIZE")
 

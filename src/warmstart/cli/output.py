@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from ..names import printable
+
 #: Characters of a text that are shown on a terminal.
 SHOWN = 200
 
@@ -24,17 +26,6 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def print_lines(lines: Iterable[str]) -> None:
     """Print *lines* in one piece: twenty thousand calls would take longer than the listing."""
     sys.stdout.write("\n".join(map(printable, lines)) + "\n")
-
-
-def printable(text: str) -> str:
-    """Return *text* with escapes for what could move the cursor: names come from outside.
-
-    >>> printable("w\\n")
-    'w\\\\n'
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def printable_lines(text: str) -> str:
@@ -77,19 +68,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and value - value != 0:
         return str(value)  # "nan", "inf", "-inf"
     return value
-
-
-def size_text(nbytes: int) -> str:
-    """Return a size as people read it.
-
-    >>> size_text(512), size_text(80_000_000), size_text(4 * 1024)
-    ('512 B', '80.0 MB', '4.1 kB')
-    """
-    size, units = float(nbytes), ["B", "kB", "MB", "GB", "TB", "PB"]
-    while size >= 999.95 and len(units) > 1:
-        size /= 1000
-        units.pop(0)
-    return f"{nbytes} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
 @contextmanager

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import RuleError
+from ..names import printable
 from ..source import Index, Source
+from ..spec import size_text
 from .choosing import matching
 from .opening import opening_options
-from .output import json_option, print_json, printable, size_text
+from .output import json_option, print_json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -117,6 +117,10 @@ class Frozen:
         if not self._thawed:
             self._hashes |= self._hashed(name for name in names if name in self._hashes)
 
+    def holding(self) -> tuple[str, ...]:
+        """Return `names` until they are thawed, and then none."""
+        return () if self._thawed else self.names
+
     def __enter__(self) -> Self:
         return self
 

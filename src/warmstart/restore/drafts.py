@@ -34,12 +34,20 @@ class Draft:
     moves: tuple[Move, ...]  # the names it is made for
     certain: bool
 
+    def __str__(self) -> str:
+        return ", then ".join([f"rename {self.old} -> {self.new}", *self.steps])
+
     @property
     def lines(self) -> list[str | dict[str, str]]:
         """The rules as a list or a rule file has them."""
         exact = len(self.moves) == 1 and any(map(SPECIAL.search, self.moves[0]))
         rename = {self.old: self.new} if exact else f"rename {self.old} -> {self.new}"
         return [rename, *(of_values(step, self.where) for step in self.steps)]
+
+
+def hints(near: Mapping[str, Near], names: Collection[str]) -> list[str]:
+    """Return the rules that lead to *near* for people, each with what it does to the values."""
+    return [str(draft) for draft in drafts_of(near, names)]
 
 
 def of_values(step: str, pattern: str) -> str:

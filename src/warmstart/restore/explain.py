@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from ..errors import RestoreMismatch, number_of
 from ..names import grouped, parent
-from .drafts import drafts_of
+from .drafts import hints
 from .plan import Misfit, Plan, Verdict
-from .report import aligned, checkpoint_side
+from .report import checkpoint_side
+from .table import aligned
 
 #: Lines of one warning; beyond it the rest is counted.
 MAX_LINES = 30
@@ -143,17 +144,8 @@ def missing_text(plan: Plan) -> str:
         f"{'it keeps its initial value' if len(names) == 1 else 'they keep their initial values'}:"
     )
     copies = [f"rename {scope}* -> *" for scope in scopes_over(names, plan)]
-    hints = [f"  perhaps: {text}" for text in copies or hints_of(plan)]
-    return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *shortened(hints)])
-
-
-def hints_of(plan: Plan) -> list[str]:
-    """Return the rules that may have been meant, each with what it would do to the values."""
-    names = [name for verdicts in plan.sources for name in verdicts]
-    return [
-        ", then ".join([f"rename {draft.old} -> {draft.new}", *draft.steps])
-        for draft in drafts_of(plan.near, names)
-    ]
+    meant = [f"  perhaps: {text}" for text in copies or hints(plan.near, plan.tensors)]
+    return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *shortened(meant)])
 
 
 def scopes_over(names: Collection[str], plan: Plan) -> list[str]:

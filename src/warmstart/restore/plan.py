@@ -128,3 +128,14 @@ class Plan:
             for name, given in verdicts.items()
             if given == verdict
         ]
+
+    @property
+    def tensors(self) -> list[str]:
+        """The names of all sources' tensors."""
+        return [name for verdicts in self.sources for name in verdicts]
+
+    def __str__(self) -> str:
+        """Return the table of what would become of every name."""
+        from .report import Report
+
+        return str(Report(self, done=False))

@@ -1,13 +1,19 @@
 """What a restore did: the plan that was carried out, for people and for programs."""
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
+from ..binary.atomic import replacing
+from ..errors import number_of
 from ..names import grouped, without_output
+from .drafts import hints
 from .plan import Match, Plan, Verdict
 from .slot_fates import SlotFates
+from .table import Row, show, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,34 +25,46 @@ class Line:
     file: str | None = None  # what filled it
     old_name: str | None = None  # its name there
     note: str = ""  # a cast, what was overridden, both sides of a misfit
+    frozen: bool = False  # held still at that moment
 
     @property
     def remark(self) -> str:
         """What a table says beside the name; variables that differ only by name have the same."""
         renamed = self.old_name is not None and without_output(self.old_name) != self.name
-        parts = [f"from {self.file}" if self.file else "", "renamed" if renamed else "", self.note]
+        parts = [
+            f"from {self.file}" if self.file else "",
+            "renamed" if renamed else "",
+            self.note,
+            "frozen" if self.frozen else "",
+        ]
         return ", ".join(filter(None, parts))
 
-    def as_dict(self) -> dict[str, str | None]:
+    def as_dict(self) -> dict[str, str | bool | None]:
         """Return the line as JSON holds it."""
         return {
             "verdict": self.verdict,
             "file": self.file,
             "old_name": self.old_name,
             "note": self.note,
+            "frozen": self.frozen,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of every name of both sides.  `str` shows it as a table of grouped names."""
+    """What became of every name of both sides, or *done* being False, what would.
+
+    `str` shows it as a table of grouped names, `show` prints that in colours.
+    """
 
     plan: Plan
-    initialized: tuple[str, ...]  # had no value before and were given their initial one
+    initialized: tuple[str, ...] = ()  # had no value before and were given their initial one
     #: Of a source with slots, for a model with an optimizer: which were kept, lost, begun anew.
     slots: SlotFates = field(default_factory=SlotFates)
     #: The model as it is now: the one that was given, or of an immutable tree the new one.
     model: Any = field(default=None, compare=False, repr=False)
+    frozen: tuple[str, ...] = ()  # variables that `ws.freeze` held still at that moment
+    done: bool = True
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -98,14 +116,17 @@ class Report:
 
     def lines(self) -> Iterator[Line]:
         """Yield what became of every variable of the session."""
+        frozen = set(self.frozen)
         for name, verdict in self.plan.targets.items():
             match = self.plan.matches.get(name)
             file = self.plan.labels[match.part] if match else None
-            yield Line(name, str(verdict), file, match.old if match else None, self._note(name))
+            old, note = match.old if match else None, self._note(name)
+            yield Line(name, str(verdict), file, old, note, name in frozen)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON holds it: every name of both sides once."""
         return {
+            "done": self.done,
             "variables": {line.name: line.as_dict() for line in self.lines()},
             "initialized": list(self.initialized),
             "slots": self.slots.to_dict(),
@@ -113,31 +134,67 @@ class Report:
                 {"file": label, "tensors": {name: str(v) for name, v in verdicts.items()}}
                 for label, verdicts in zip(self.plan.labels, self.plan.sources, strict=True)
             ],
+            "suggestions": {
+                name: {"tensor": near.old, "steps": list(near.steps), "certain": near.certain}
+                for name, near in self.plan.near.items()
+            },
         }
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
 
+    def to_html(self) -> str:
+        """Return the report as one page that needs nothing else, to be sent to somebody."""
+        from .page import page
+
+        return page(self)
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_html` to the file *path*, as a whole or not at all."""
+        data = memoryview(self.to_html().encode("utf-8"))
+        with replacing(Path(path)) as file:
+            while data:
+                data = data[file.write(data) :]
+
+    def show(self, file: IO[str] | None = None) -> None:
+        """Print the table, in colours where *file*, by default standard output, is a terminal."""
+        show(self._table(), file)
+
     def __str__(self) -> str:
         """Return the table for people: a summary, then a row for each group of like names."""
-        names: dict[tuple[str, str], list[str]] = {}
-        for line in self.lines():
-            names.setdefault((line.verdict, line.remark), []).append(line.name)
-        rows = [
-            (verdict, name, remark)
-            for (verdict, remark), group in names.items()
-            for name in grouped(group)
-        ]
-        rows += [(str(v), name, f"in {label}") for v, label, name in self._source_rows()]
-        rows += self.slots.rows()
-        return "\n".join([self.summary(), *aligned(rows)])
+        return "\n".join(self._table())
 
     def summary(self) -> str:
         """Return how many variables have which verdict, in one line."""
         counts = {v: len(self.plan.named(v)) for v in Verdict}
-        said = [f"{n} {verdict}" for verdict, n in counts.items() if n or verdict == "loaded"]
-        return f"{len(self.plan.targets)} variables: {', '.join(said)}"
+        loaded = "loaded" if self.done else "would be loaded"
+        said = [
+            f"{n} {loaded if verdict is Verdict.LOADED else verdict}"
+            for verdict, n in counts.items()
+            if n or verdict is Verdict.LOADED
+        ]
+        return f"{number_of(len(self.plan.targets), 'variable')}: {', '.join(said)}"
+
+    def _table(self) -> list[str]:
+        perhaps = [] if self.done else hints(self.plan.near, self.plan.tensors)
+        return table(self.summary(), self.rows(), [f"perhaps: {text}" for text in perhaps])
+
+    def rows(self) -> list[Row]:
+        """Return a row for each group of names that have the same said of them."""
+        names: dict[tuple[str, str], list[str]] = {}
+        for line in self.lines():
+            names.setdefault((line.verdict, line.remark), []).append(line.name)
+        rows = [
+            (self._word(verdict), name, remark)
+            for (verdict, remark), group in names.items()
+            for name in grouped(group)
+        ]
+        rows += [(str(v), name, f"in {label}") for v, label, name in self._source_rows()]
+        return [*rows, *self.slots.rows()]
+
+    def _word(self, verdict: str) -> str:
+        return verdict if self.done or verdict != Verdict.LOADED else "would load"
 
     def _of_sources(self, verdict: Verdict) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for _, name in self.plan.source_names(verdict)))
@@ -175,13 +232,3 @@ def misfit_text(match: Match) -> str:
 def checkpoint_side(match: Match) -> str:
     """Return what the checkpoint offers: "float32 (4, 3) after transpose 1 0"."""
     return f"{match.source} after {match.steps}" if match.transformed else str(match.source)
-
-
-def aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return *rows* as indented lines with their columns one below the other."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        ("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip()
-        for row in rows
-    ]

@@ -14,9 +14,10 @@ from ..source import Source
 from ..spec import RUN_PREFIX
 from .matching import make_plan
 from .plan import Part, Plan, Verdict
-from .report import Report, aligned, misfit_text
+from .report import Report, misfit_text
 from .run import carry_out
 from .sessinit import every_name
+from .table import aligned
 
 
 def resume(session: Session, source: Source, accept: Iterable[Pattern] = ()) -> Report:

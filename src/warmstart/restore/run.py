@@ -47,7 +47,9 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
     assign(wanted, parts, session)
     unfilled = [name for name in session.specs if name not in plan.matches]
     initialized = tuple(session.initialize(unfilled))
-    report = Report(plan, initialized, slots, session.model)
+    held = session.frozen()
+    frozen = tuple(name for name in plan.targets if name in held)
+    report = Report(plan, initialized, slots, session.model, frozen)
     session.tell(report.initialized)
     for text in warnings_of(plan):
         log.warning("%s", text)

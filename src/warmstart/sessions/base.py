@@ -12,7 +12,7 @@ for inference.  It refuses to know files, rules and the training loop.
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary, WeakSet
 
 from ..layer import Layer
@@ -38,6 +38,14 @@ class Watcher(Protocol):
 
     def assigned(self, names: Collection[str]) -> None:
         """Take note that *names* have new values."""
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """A watcher that holds variables still."""
+
+    def holding(self) -> Collection[str]:
+        """Return the variables that it holds at this moment."""
 
 
 #: The live object of a model -> those who watch it.  Several sessions may stand on one model.
@@ -101,6 +109,11 @@ class Session(Source):
     def watch(self, watcher: Watcher) -> None:
         """Tell *watcher* of every later assignment to this model, from any session on it."""
         WATCHERS.setdefault(self.anchor, WeakSet()).add(watcher)
+
+    def frozen(self) -> set[str]:
+        """Return the variables of this model that are frozen at this moment, wholly or in part."""
+        watchers = tuple(WATCHERS.get(self.anchor, ()))
+        return {name for each in watchers if isinstance(each, Holder) for name in each.holding()}
 
     def creatable(self, specs: Mapping[str, TensorSpec]) -> Mapping[str, TensorSpec]:
         """Return those of *specs* that do not exist yet but would by being assigned.
