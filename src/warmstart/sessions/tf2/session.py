@@ -7,6 +7,7 @@ from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
 from . import freezing, run_state, values
+from .objects import variable_in
 from .optimizers import build
 from .predict import predictor
 from .variables import Variable, Variables, variables_of
@@ -42,6 +43,10 @@ class TF2Session(Session):
     def aliases(self) -> Mapping[str, str]:
         return self.look().aliases
 
+    @property
+    def synonyms(self) -> Mapping[str, str]:
+        return self.look().synonyms
+
     def look(self) -> Variables:
         """Return the variables as they are now."""
         self._seen = variables_of(self.root, self.optimizer)
@@ -66,10 +71,17 @@ class TF2Session(Session):
         """
         variables = self.look()
         coming = variables.coming
-        own = {variables.aliases.get(name, name) for name in specs}
+        own = {variables.canonical(name) for name in specs}
         wanted = [coming[name] for name in coming if name in own]
         half = {v.owner for v in coming.values() if v.owner and v.name not in own}
         return {v.name: v.spec for v in wanted if v.owner not in half}
+
+    def optimized(self) -> Collection[str]:
+        return self.look().optimized
+
+    def names_of(self, variables: Iterable[Any]) -> list[str | None]:
+        names = {id(v.inner): name for name, v in self.look().by_name.items()}
+        return [names.get(id(variable_in(variable))) for variable in variables]
 
     def _assign(self, pairs: "Iterable[tuple[str, np.ndarray]]") -> None:
         for name, array in pairs:

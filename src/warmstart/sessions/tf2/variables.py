@@ -84,34 +84,13 @@ class Variable:
         return not self.edges or self.edges[0].leads_to(self.value)
 
 
-class OtherNames(dict[str, str]):
-    """Aliases by name; some are found and not listed, since they would say nothing new.
-
-    >>> names = OtherNames({"tied": "w"}, {"w/.ATTRIBUTES/VARIABLE_VALUE": "w"})
-    >>> list(names), names.get("w/.ATTRIBUTES/VARIABLE_VALUE"), names.get("v", "v")
-    (['tied'], 'w', 'v')
-    """
-
-    def __init__(self, listed: Mapping[str, str], found: Mapping[str, str]) -> None:
-        super().__init__(listed)
-        self._found = found
-
-    def __missing__(self, name: str) -> str:
-        return self._found[name]
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or name in self._found
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return super().get(name, self._found.get(name, default))
-
-
 @dataclass(frozen=True, slots=True)
 class Variables:
     """All variables of a model as they were when looked at."""
 
     by_name: Mapping[str, Variable] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    synonyms: Mapping[str, str] = field(default_factory=dict)
     #: Names of tf.Variables that several have -> which.
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optimizers: tuple[Any, ...] = ()
@@ -126,13 +105,17 @@ class Variables:
         Raise NameConflict for the name of several tf.Variables.
         """
         bare = without_output(name)
-        found = self.by_name.get(self.aliases.get(bare, bare))
+        found = self.by_name.get(self.canonical(bare))
         if found is None and bare in self.shared:
             raise NameConflict(
                 f"{name!r} is the name of {len(self.shared[bare])} variables: "
                 f"{', '.join(self.shared[bare])}; use these"
             )
         return found
+
+    def canonical(self, name: str) -> str:
+        """Return the name of the variable that *name* means, itself if it is nobody's."""
+        return self.aliases.get(name) or self.synonyms.get(name, name)
 
     @property
     def trainable(self) -> list[Variable]:
@@ -143,6 +126,15 @@ class Variables:
     def trained(self) -> list[Variable]:
         """Those that an optimizer is to train, held now or not."""
         return [v for v in self.by_name.values() if is_trained(v)]
+
+    @property
+    def optimized(self) -> list[str]:
+        """Those that an optimizer has, or will have when it is built."""
+        if not self.optimizers:
+            return []
+        lists = [getattr(o, TRAINED) for o in self.optimizers if hasattr(o, TRAINED)]
+        ids = {id(variable_in(v)) for values in lists for v in values or ()}
+        return [v.name for v in self.trained if not ids or id(v.inner) in ids]
 
 
 def variables_of(root: Any, optimizer: Any = None) -> Variables:
@@ -161,12 +153,13 @@ def variables_of(root: Any, optimizer: Any = None) -> Variables:
     of_slots = [slot(s, f, owners[id(s.owner)]) for s, f in slots.values()]
     by_name = named([*own, *of_slots])
     claims = claims_of(own)
-    listed = listed_names(by_name, claims)
+    listed = aliases_of(by_name, claims)
     come = to_come([v for v in own if is_trained(v)], optimizers)
     top = "" if isinstance(root, tf.train.Checkpoint) else "model"
     return Variables(
         by_name=by_name,
-        aliases=OtherNames(listed, unlisted_names(by_name | come, listed, top)),
+        aliases=listed,
+        synonyms=synonyms_of(by_name | come, listed, top),
         shared={name: names for name, names in claims.items() if len(names) > 1},
         optimizers=tuple(found.value for found in optimizers),
         coming=come,
@@ -265,7 +258,7 @@ def claims_of(variables: list[Variable]) -> dict[str, tuple[str, ...]]:
     return claims
 
 
-def listed_names(
+def aliases_of(
     by_name: Mapping[str, Variable], claims: Mapping[str, tuple[str, ...]]
 ) -> dict[str, str]:
     """Return the aliases that say something new: other ways to a variable, and its own name."""
@@ -274,7 +267,7 @@ def listed_names(
     return {alias: name for alias, name in (own | tied).items() if alias not in by_name}
 
 
-def unlisted_names(
+def synonyms_of(
     by_name: Mapping[str, Variable], listed: Mapping[str, str], top: str
 ) -> dict[str, str]:
     """Return what a checkpoint of TensorFlow may call the variables beside that.
