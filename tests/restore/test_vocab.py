@@ -387,6 +387,18 @@ def test_all_faults_are_named_at_once(tmp_path):
     assert [line.partition(" is ")[0] for line in str(caught.value).splitlines()] == ["'a'", "'b'"]
 
 
+def test_all_tensors_that_are_too_small_are_named_at_once(tmp_path):
+    ws.save_vars({"a": old_values((4, 2)), "b": old_values((4, 2))}, tmp_path / "base.npz")
+    session = MemorySession([TensorSpec(n, "float32", (1, 2), "trainable") for n in "ab"])
+    infos = dict.fromkeys("ab", ws.VocabInfo(["z"], 1, 0, [*OLD, "z"]))
+    with pytest.raises(RuleError) as caught:
+        ws.WarmStartSettings(tmp_path / "base.npz", ".*", infos).init(session)
+    assert [line.partition(",")[0] for line in str(caught.value).splitlines()] == [
+        "'a' is (4",
+        "'b' is (4",
+    ]
+
+
 def test_another_axis_that_does_not_fit_is_a_mismatch(tmp_path):
     ws.save_vars({"emb": old_values((4, 3))}, tmp_path / "base.npz")
     session = MemorySession([TensorSpec("emb", "float32", (7, 2), "trainable")])

@@ -26,8 +26,9 @@ from .choice import (
     known_variables,
     owner_of,
 )
+from .matching import specs_by_every_name
 from .plan import Part
-from .recipe import Made, Recipe, Taken
+from .recipe import Made, Recipe, Taken, spec_from
 from .remap import Remap
 from .rules import near_text
 from .sessinit import SessionInit, every_name
@@ -94,6 +95,7 @@ class WarmStartSettings(SessionInit):
         recipes = {
             new: Made(remaps[new], (old,)) if new in remaps else old for new, old in origin.items()
         }
+        refuse_unfit(recipes, source)
         return [Part(source, recipes, str(path), explicit=True)]
 
 
@@ -154,6 +156,19 @@ def found_in(
     if absent:
         raise NoSuchTensor("\n".join([f"variables to warm-start that {label} lacks:", *absent]))
     return found
+
+
+def refuse_unfit(recipes: Mapping[str, Recipe], source: Source) -> None:
+    """Raise RuleError naming every tensor of *source* that is too small for its old vocabulary."""
+    specs = specs_by_every_name(source)
+    faults = []
+    for recipe in recipes.values():
+        try:
+            spec_from(recipe, specs)
+        except RuleError as error:
+            faults.append(str(error))
+    if faults:
+        raise RuleError("\n".join(faults))
 
 
 def remaps_of(
