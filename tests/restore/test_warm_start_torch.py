@@ -1,5 +1,7 @@
 """WarmStartSettings and vocabularies on PyTorch modules."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -125,11 +127,34 @@ def test_the_models_own_rows(base):
     assert np.array_equal(found[[1, 3]], own[[1, 3]])
 
 
-def test_a_function_makes_new_rows(base):
+@pytest.mark.parametrize(
+    "nines",
+    [
+        lambda shape, dtype: np.full(shape, 9, dtype),
+        lambda shape, dtype: torch.full(shape, 9, dtype=torch.bfloat16),
+        lambda shape, dtype: torch.full(shape, 9.0, requires_grad=True),
+        partial(torch.nn.init.constant_, val=9),
+    ],
+    ids=["numpy", "bfloat16", "with a gradient", "torch.nn.init"],
+)
+def test_a_function_makes_new_rows(nines, base):
     module = model(len(NEW))
-    nine = vocabularies(backup_initializer=lambda shape, dtype: torch.full(shape, 9.0))
+    nine = vocabularies(backup_initializer=nines)
     ws.WarmStartSettings(base[0], ".*", nine).init(module)
     assert follows(module["emb"].weight.detach().numpy(), base[1]["emb.weight"], new=9)
+
+
+def test_initializers_of_torch_keep_to_its_seed(base):
+    def rows():
+        torch.manual_seed(5)
+        module = model(len(NEW))
+        normal = {"emb.weight": ws.VocabInfo(NEW, 5, 0, OLD, -1, torch.nn.init.normal_)}
+        ws.WarmStartSettings(base[0], ".*", normal | outputs).init(module)
+        return module["emb"].weight.detach().numpy()[[1, 3]]
+
+    outputs = {name: info for name, info in vocabularies().items() if name != "emb.weight"}
+    assert np.array_equal(rows(), rows())
+    assert rows().std() > 0
 
 
 def test_bfloat16(base):

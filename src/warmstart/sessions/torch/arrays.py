@@ -1,6 +1,7 @@
 """PyTorch tensors as NumPy arrays and back, with the dtypes that torch cannot give to NumPy."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,6 +86,19 @@ def tensor_of(array: np.ndarray) -> Tensor:
     tensor = torch.empty(array.shape, dtype=dtypes[spec.dtype])
     numpy_view(tensor, spec.dtype)[...] = array
     return tensor
+
+
+def drawn(initializer: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Return what *initializer* makes: a function of a shape and a dtype, or one of torch.nn.init.
+
+    Those fill a tensor that is there.
+    """
+    if getattr(getattr(initializer, "func", initializer), "__module__", "") == "torch.nn.init":
+        value = tensor_of(np.zeros(shape, numpy_dtype(dtype)))
+        initializer(value)
+    else:
+        value = initializer(shape, numpy_dtype(dtype))
+    return array_of("a new tensor", value) if isinstance(value, Tensor) else np.asarray(value)
 
 
 def write(name: str, tensor: Tensor, array: np.ndarray) -> None:

@@ -21,7 +21,7 @@ from ...spec import TensorSpec
 from ..base import Session
 from ..looking import Live, Unsure
 from . import resuming, run_state
-from .arrays import array_of, materialise, tensor_spec, tensor_specs, write
+from .arrays import array_of, drawn, materialise, tensor_spec, tensor_specs, write
 from .freezing import TorchFreezing, freeze
 from .layers import layers_of
 from .optimizer import NamedOptimizer, Slot, named
@@ -84,6 +84,11 @@ class TorchSession(Session):
                 write(name, variable.tensor, array)
             elif not optimizer.assign(name, array):
                 raise no_such_tensor(name, self.specs)
+
+    def draw(
+        self, initializer: Callable[..., Any], shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        return drawn(initializer, shape, dtype)
 
     def optimized(self) -> Collection[str]:
         return self._named_optimizer(self._look()).parameters.keys()
