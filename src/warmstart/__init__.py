@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from .restore.verbs import stack as stack
     from .restore.verbs import transpose as transpose
     from .restore.verbs import unstack as unstack
+    from .restore.verbs import vocab as vocab
     from .restore.vocab import VocabInfo as VocabInfo
     from .restore.warm_start import WarmStartSettings as WarmStartSettings
     from .sessions import session_for as session_for
@@ -150,6 +151,7 @@ PUBLIC: dict[str, str] = {
         (
             "cast", "concatenate", "drop", "fit", "flip", "keep", "pad", "rename", "reshape",
             "scope", "slice_axis", "split", "stack", "transpose", "unstack",
+            "vocab",
         ),
         "restore.verbs",
     ),

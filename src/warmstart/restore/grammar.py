@@ -7,6 +7,7 @@
     slice PATTERN: axis 0 10:20                    pad PATTERN: axis 0 0:10 with 0
     concatenate A, B, C -> NEW: axis 0             split OLD -> A, B, C: axis 0 sizes 3 4 5
     stack OLD.#.w -> NEW: axis 0                   unstack OLD -> NEW.#.w: axis 0
+    vocab PATTERN: OLD_FILE -> NEW_FILE axis 0 buckets 2
     fit PATTERN: error | skip | pad | slice | interpolate [cubic] [grid N]
 
 A pattern is a glob on the whole name, or a regex after `re:`.  The first wildcard of a new name
@@ -35,6 +36,10 @@ AXIS = r"(?:axis\s+(?P<axis>-?\d+)\s*)"
 NUMBERS = r"(?P<numbers>-?\d+(?:[\s,]+-?\d+)*)"
 SIDES = r"(?P<begin>-?\d*):(?P<end>-?\d*)"
 FILL = r"(?:\s+with\s+(?P<fill>\S+))?"
+FILES = (
+    r"(?P<old>.+?)\s+->\s+(?P<new>.+?)"
+    r"(?:\s+axis\s+(?P<axis>-?\d+))?(?:\s+buckets\s+(?P<buckets>\d+))?"
+)
 POLICY = r"(?P<policy>\w+)(?P<cubic>\s+cubic)?(?:\s+grid\s+(?P<grid>\d+))?"
 
 
@@ -121,6 +126,12 @@ VERBS: dict[str, tuple[str, str, Callable[[Words], Rule]]] = {
     "unstack": (
         "unstack OLD -> NEW.#.w: axis 0", f"{ARROW}(?::\\s+{AXIS})?",
         lambda w: verbs.unstack(w["old"], w["new"], axis=axis(w)),
+    ),
+    "vocab": (
+        "vocab PATTERN: OLD_FILE -> NEW_FILE [axis 0] [buckets 2]", f"{PATTERN}:\\s+{FILES}",
+        lambda w: verbs.vocab(
+            w["pattern"], w["old"], w["new"], axis=axis(w), buckets=int(w["buckets"] or 0)
+        ),
     ),
     "fit": (
         "fit PATTERN: error, skip, pad, slice or interpolate [cubic] [grid N]",

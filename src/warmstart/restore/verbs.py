@@ -13,10 +13,19 @@ from ..spec import ITEMSIZES
 from .globs import NewName, expansion, read, read_new, swapped
 from .patterns import Probe, expander, probe_of, telling
 from .recipe import Step
+from .remap import Remap
 from .rule_kinds import Drop, Keep, Rename, Rule, Scope
 from .several import Concatenation, Splitting, Stacking, Unstacking, Written
 from .steps import Cast, Flip, Pad, Reshape, Slice, Transpose
 from .value_rules import POLICIES, Fit, Transform
+from .vocab import (
+    PATHS,
+    Vocabulary,
+    called,
+    is_another_order,
+    places_between,
+    refuse_small,
+)
 
 
 def rename(pattern: str | re.Pattern[str], replacement: str) -> Rule:
@@ -199,6 +208,25 @@ def fit(pattern: Pattern, policy: str, *, cubic: bool = False, grid: int | None 
     if (more and policy != "interpolate") or (grid or 0) < 0:
         raise RuleError(f"{text!r}: only interpolate takes cubic and grid, which is 0 or more")
     return Fit(probe, policy, text, cubic, grid)
+
+
+def vocab(
+    pattern: Pattern, old: Vocabulary, new: Vocabulary, *, axis: int = 0, buckets: int = 0
+) -> Rule:
+    """Return the rule that carries rows over by their words, from one vocabulary to another.
+
+    *old* and *new* are files with a word a line, read now, or lists of words.  Rows of words that
+    the old one lacks, and of *buckets* at the end for words in neither, are zeros; `VocabInfo` has
+    other ways.
+    """
+    refuse_small("buckets", buckets, 0)
+    places = places_between(old, new, axis, buckets)
+    probe, step = probe_of(pattern), Remap((places,))
+    more = f" axis {axis}" + (f" buckets {buckets}" if buckets else "")
+    text = f"vocab {probe.pattern}: {called(old)} -> {called(new)}{more}"
+    back = f"vocab {probe.pattern}: {called(new)} -> {called(old)} axis {axis}"
+    files = isinstance(old, PATHS) and isinstance(new, PATHS)
+    return Transform(probe, step, text, back if files and is_another_order(places, old) else "")
 
 
 #: Why some renames have no way back.

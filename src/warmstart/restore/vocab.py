@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: A file with a word a line, or the words.
 Vocabulary = str | os.PathLike[str] | Sequence[str | bytes]
 
+#: What is the path of one.
+PATHS = (str, os.PathLike)
+
 #: What tells a VocabInfo, TensorFlow's own as well as this one.
 FIELDS = ("new_vocab", "new_vocab_size", "num_oov_buckets", "old_vocab", "old_vocab_size",
           "backup_initializer", "axis")  # fmt: skip
@@ -125,12 +128,28 @@ def refuse_sizes(infos: Sequence[VocabInfo], target: TensorSpec) -> None:
 
 def places_of(info: VocabInfo, rows: Filling) -> Places:
     """Return which old row each new one is, new ones being made by *rows*."""
+    known = places_in(info.new_vocab, info.new_vocab_size, info.old_vocab, info.old_vocab_size)
+    origin = f"{called(info.old_vocab)} -> {called(info.new_vocab)}"
+    return Places(info.axis, with_buckets(known, info.num_oov_buckets), rows, origin)
+
+
+def places_between(old: Vocabulary, new: Vocabulary, axis: int, buckets: int) -> Places:
+    """Return which old row each new one is, by all words of both; new ones are zeros."""
+    old, new = checked_vocabulary("old", old), checked_vocabulary("new", new)
+    known = places_in(new, None, old)
+    return Places(axis, with_buckets(known, buckets), Zeros(), f"{called(old)} -> {called(new)}")
+
+
+def with_buckets(places: "np.ndarray", count: int) -> "np.ndarray":
+    """Return *places* with *count* new ones behind them."""
     import numpy as np
 
-    origin = f"{called(info.old_vocab)} -> {called(info.new_vocab)}"
-    known = places_in(info.new_vocab, info.new_vocab_size, info.old_vocab, info.old_vocab_size)
-    buckets = np.full(info.num_oov_buckets, -1, np.int64)
-    return Places(info.axis, np.concatenate([known, buckets]), rows, origin)
+    return np.concatenate([places, np.full(count, -1, np.int64)])
+
+
+def is_another_order(places: Places, old: Vocabulary) -> bool:
+    """Return whether the new rows are those of all words of *old*, in another order."""
+    return sorted(places.old.tolist()) == list(range(len(words_of(old))))
 
 
 def filling(info: VocabInfo, target: TensorSpec, session: Session) -> Filling:
@@ -206,7 +225,7 @@ def by_word(words: list[bytes], known: list[bytes], old: Vocabulary) -> "np.ndar
 
 def words_of(vocabulary: Vocabulary) -> list[bytes]:
     """Return all words of *vocabulary*, in order."""
-    if not isinstance(vocabulary, str | os.PathLike):
+    if not isinstance(vocabulary, PATHS):
         return [word.encode() if isinstance(word, str) else word for word in vocabulary]
     try:
         data = Path(vocabulary).read_bytes()
@@ -230,7 +249,7 @@ def first_of(words: list[bytes], size: int, vocabulary: Vocabulary, field: str) 
 
 def refuse_empty(words: list[bytes], vocabulary: Vocabulary) -> None:
     """Raise if a line of a file is empty; a list may have an empty word."""
-    if isinstance(vocabulary, str | os.PathLike) and b"" in words:
+    if isinstance(vocabulary, PATHS) and b"" in words:
         raise RuleError(
             f"line {words.index(b'') + 1} of the vocabulary {called(vocabulary)} is empty; "
             "each line is a word"
@@ -254,14 +273,14 @@ def refuse_repeated(words: list[bytes], vocabulary: Vocabulary) -> None:
 
 def called(vocabulary: Vocabulary) -> str:
     """Return what messages call *vocabulary*."""
-    if isinstance(vocabulary, str | os.PathLike):
+    if isinstance(vocabulary, PATHS):
         return os.fspath(vocabulary)
     return f"a list of {len(vocabulary)} words"
 
 
 def checked_vocabulary(field: str, value: Any) -> Vocabulary:
     """Return *value* as a vocabulary that cannot change any more, or raise TypeError."""
-    if isinstance(value, str | os.PathLike):
+    if isinstance(value, PATHS):
         return value
     words = tuple(value) if isinstance(value, Iterable) and not isinstance(value, bytes) else None
     if words is None or not all(isinstance(word, str | bytes) for word in words):

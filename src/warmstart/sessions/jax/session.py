@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import jax
@@ -11,10 +12,11 @@ import numpy as np
 from ...errors import FreezeError, ResumeError
 from ...names import parent
 from ...source import no_such_tensor
-from ...spec import TensorSpec
+from ...spec import TensorSpec, numpy_dtype
 from ..base import Session
 from ..looking import Live, Unsure
 from .arrays import array_of, is_abstract, leaf_like, leaf_spec, leaf_specs
+from .trees import BoxCell
 from .variables import Variable, Variables
 
 log = logging.getLogger("warmstart")
@@ -106,6 +108,26 @@ class JaxSession(Session):
             )  # fmt: skip
         return made
 
+    def first_value(self, name: str) -> np.ndarray | None:
+        """Return what the optimizer begins with under *name*; of a variable nothing is known."""
+        leaf = self._first_state().get(name)
+        return None if leaf is None else array_of(name, leaf)
+
+    def draw(
+        self, initializer: Callable[..., Any], shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        """Return what *initializer* makes; one of JAX is given the key of the seed 0 first."""
+        key = (jax.random.key(0),) if wants_key(initializer) else ()
+        return np.asarray(initializer(*key, shape, numpy_dtype(dtype)))
+
+    def names_of(self, variables: Iterable[Any]) -> list[str | None]:
+        """Return the names of leaves, of variables of NNX, or of whatever has a name."""
+        variables, known = list(variables), self.look().by_name.values()
+        names = {id(v.leaf): v.name for v in known}
+        names |= {id(v.cell.variable): v.name for v in known if isinstance(v.cell, BoxCell)}
+        plain = super().names_of(variables)
+        return [names.get(id(v)) or name for v, name in zip(variables, plain, strict=True)]
+
     def state(self) -> dict[str, Any]:
         """Return on what the run computes; random keys are variables."""
         return {"platform": jax.default_backend(), "devices": jax.device_count()}
@@ -155,3 +177,11 @@ class JaxSession(Session):
     def predictor(
         self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
     ) -> Callable[..., list[np.ndarray]]: ...
+
+
+def wants_key(initializer: Callable[..., Any]) -> bool:
+    """Return whether *initializer* is one of JAX: a function of (key, shape, dtype)."""
+    try:
+        return next(iter(signature(initializer).parameters), "") == "key"
+    except (TypeError, ValueError):  # it is not written in Python
+        return False
