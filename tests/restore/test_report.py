@@ -82,7 +82,7 @@ def test_a_plan_says_what_would_be(session):
         "  perhaps: rename FC/W -> fc/w, then transpose 1 0",
     ]
     assert json.loads(Report(plan, done=False).to_json())["suggestions"] == {
-        "fc/w": {"tensor": "FC/W", "steps": ["transpose 1 0"], "certain": True}
+        "fc/w": {"tensor": "FC/W", "steps": ["transpose 1 0"], "doubt": ""}
     }
 
 

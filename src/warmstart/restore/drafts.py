@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..names import matcher, numbered
-from .near_misses import Near
+from .near_misses import Near, Nearest
 
 #: A suggestion: the tensor's name, and the variable's.
 Move = tuple[str, str]
@@ -32,7 +32,7 @@ class Draft:
     where: str  # a pattern of what it has become
     steps: tuple[str, ...]  # of what is done to the values: "transpose 1 0"
     moves: tuple[Move, ...]  # the names it is made for
-    certain: bool
+    doubt: str  # why it is a guess
 
     def __str__(self) -> str:
         return ", then ".join([f"rename {self.old} -> {self.new}", *self.steps])
@@ -45,9 +45,9 @@ class Draft:
         return [rename, *(of_values(step, self.where) for step in self.steps)]
 
 
-def hints(near: Mapping[str, Near], names: Collection[str]) -> list[str]:
+def hints(near: Nearest) -> list[str]:
     """Return the rules that lead to *near* for people, each with what it does to the values."""
-    return [str(draft) for draft in drafts_of(near, names)]
+    return [str(draft) for draft in drafts_of(near, near.names)]
 
 
 def of_values(step: str, pattern: str) -> str:
@@ -66,15 +66,16 @@ def drafts_of(near: Mapping[str, Near], names: Collection[str]) -> list[Draft]:
     groups: dict[object, list[Move]] = {}
     for new, found in near.items():
         scopes = scopes_before_same(found.old, new)
-        alike = (numbered(found.old)[0], numbered(new)[0], found.steps, found.certain)
+        alike = (numbered(found.old)[0], numbered(new)[0], found.steps, found.doubt)
         key: object = scopes if scopes in under and not found.steps else alike
         groups.setdefault(key, []).append((found.old, new))
     drafts = []
     for key, moves in groups.items():
         if key in under:
             old, new = scopes_before_same(*moves[0])
-            certain = all(near[name].certain for _, name in moves)
-            drafts.append(Draft(f"{old}*", f"{new}*", f"{new}*", (), tuple(moves), certain))
+            doubts = {near[name].doubt: None for _, name in moves}
+            doubt = "" if "" in doubts else next(iter(doubts))
+            drafts.append(Draft(f"{old}*", f"{new}*", f"{new}*", (), tuple(moves), doubt))
         else:
             drafts += generalised(moves, near[moves[0][1]], names, near)
     return drafts
@@ -108,11 +109,11 @@ def generalised(
     """Return the fewest rules for *moves*, alike but for their numbers, among *olds* and *news*."""
     if len(moves) == 1:
         ((old, new),) = moves
-        return [Draft(old, new, new, like.steps, tuple(moves), like.certain)]
+        return [Draft(old, new, new, like.steps, tuple(moves), like.doubt)]
     if varying(moves, 0) == varying(moves, 1):
         found = with_wildcards(moves, olds, news)
         if found is not None:
-            return [Draft(*found, like.steps, tuple(moves), like.certain)]
+            return [Draft(*found, like.steps, tuple(moves), like.doubt)]
     return [draft for part in divided(moves) for draft in generalised(part, like, olds, news)]
 
 

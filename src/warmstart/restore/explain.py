@@ -144,7 +144,7 @@ def missing_text(plan: Plan) -> str:
         f"{'it keeps its initial value' if len(names) == 1 else 'they keep their initial values'}:"
     )
     copies = [f"rename {scope}* -> *" for scope in scopes_over(names, plan)]
-    meant = [f"  perhaps: {text}" for text in copies or hints(plan.near, plan.tensors)]
+    meant = [f"  perhaps: {text}" for text in copies or hints(plan.near)]
     return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *shortened(meant)])
 
 

@@ -58,14 +58,21 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
         ties=tuple(tie for tie in ties if tie.match == winners.get(tie.match.target.name)),
         near=Nearest(
             {name: specs[name] for name, v in targets.items() if v == Verdict.MISSING},
-            {
-                name: part.source.specs[name]
-                for part, verdicts in zip(parts, sources, strict=True)
-                for name, v in verdicts.items()
-                if v == Verdict.UNUSED
-            },
+            unused_offers(parts, sources),
+            [name for part in parts for name in part.origin],
         ),
     )
+
+
+def unused_offers(parts: Iterable[Part], sources: Iterable[Mapping[str, Verdict]]) -> Specs:
+    """Return what no variable took, under the names it has after the rules."""
+    offers: dict[str, TensorSpec] = {}
+    for part, verdicts in zip(parts, sources, strict=True):
+        specs = part.source.specs
+        for name, recipe in part.origin.items():
+            if all(verdicts.get(each) == Verdict.UNUSED for each in names_in(recipe)):
+                offers[name] = spec_from(recipe, specs).renamed(name)
+    return offers
 
 
 def created_by(part: Part, session: Session) -> Specs:

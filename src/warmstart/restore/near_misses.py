@@ -6,7 +6,7 @@ axes of 1, and the suggestion says what is to be done.  One is made only where i
 margin.  What is left over is compared by spelling, for typing mistakes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -29,6 +29,13 @@ ENOUGH, MARGIN = 2.5, 0.1
 #: The score from which a suggestion is as good as certain.
 CERTAIN = 3.0
 
+#: Why a suggestion is a guess.
+SQUARE = "it is square, so that its shape does not tell which way it lies; others are turned around"
+SPELLED = "it is only spelled nearly the same"
+
+#: Words of layers whose variables are made of several parts, in an order of each framework's own.
+GATED = frozenset(("lstm", "gru"))
+
 #: Spelling is compared for this many names with this many others: each takes some 50 microseconds.
 MAX_COMPARED = 40
 
@@ -43,7 +50,12 @@ class Near:
     """What a variable may have been meant to get."""
 
     recipe: Recipe
-    certain: bool = True  # else it is a guess
+    doubt: str = ""  # why it is a guess
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is more than a guess."""
+        return not self.doubt
 
     @property
     def old(self) -> str:
@@ -69,20 +81,23 @@ def nearest(missing: Specs, unused: Specs, limit: int = MAX_NAMES) -> dict[str, 
     near = {
         target.specs[pair.target].name: (
             source.specs[pair.source],
-            is_certain(target, source, pair, score),
+            doubt_about(target, source, pair, found[pair]),
         )
         for pair in chosen.sure()
-        for score in [found[pair]]
     }
     result = as_near({name: near[name] for name in missing if name in near}, missing)
     return by_spelling(missing, unused, result)
 
 
 class Nearest(Mapping[str, Near]):
-    """What `nearest` finds, looked for when it is first asked for: a plan alone needs it not."""
+    """What `nearest` finds, looked for when it is first asked for: a plan alone needs it not.
 
-    def __init__(self, missing: Specs, unused: Specs) -> None:
+    *names* are all names that are offered, used or not.
+    """
+
+    def __init__(self, missing: Specs, unused: Specs, names: Collection[str] = ()) -> None:
         self._sides = missing, unused
+        self.names = names or unused.keys()
 
     @cached_property
     def _found(self) -> dict[str, Near]:
@@ -98,10 +113,14 @@ class Nearest(Mapping[str, Near]):
         return len(self._found)
 
 
-def is_certain(target: Side, source: Side, pair: Pair, score: float) -> bool:
-    """Return whether a suggestion is more than a guess: by all names together, or by its words."""
+def doubt_about(target: Side, source: Side, pair: Pair, score: float) -> str:
+    """Return why a suggestion is only a guess, "" where all names together, or its words, tell."""
     own, other = target.plain[pair.target], source.plain[pair.source]
-    return own == other or (score >= CERTAIN and bool(own & other))
+    if not GATED.isdisjoint(own | other) and target.kinds[pair.target] is not None:
+        return "the gates may lie in another order; layout= knows"
+    if own == other or (score >= CERTAIN and own & other):
+        return ""
+    return "it is only the best of what is left"
 
 
 def first(specs: Specs, limit: int) -> Specs:
@@ -138,7 +157,7 @@ class Chosen:
         return [pair for pair, margin in margins.items() if margin >= MARGIN]
 
 
-def as_near(found: Mapping[str, tuple[TensorSpec, bool]], missing: Specs) -> dict[str, Near]:
+def as_near(found: Mapping[str, tuple[TensorSpec, str]], missing: Specs) -> dict[str, Near]:
     """Return what was *found*, with the steps that lead to the shapes of *missing*."""
     ways = {
         name: (spec, way.steps)
@@ -149,7 +168,7 @@ def as_near(found: Mapping[str, tuple[TensorSpec, bool]], missing: Specs) -> dic
     return {
         name: Near(
             recipe_of(spec.name, guessed.get(name, steps)),
-            certain=found[name][1] and name not in guessed,
+            SQUARE if name in guessed else found[name][1],
         )
         for name, (spec, steps) in ways.items()
     }
@@ -164,7 +183,7 @@ def by_spelling(missing: Specs, unused: Specs, found: dict[str, Near]) -> dict[s
         alike = [spec.name for spec in free if spec.shape == missing[name].shape]
         old = most_alike(name, alike[:MAX_COMPARED])
         if old is not None:
-            found = {**found, name: Near(Taken(old), certain=False)}
+            found = {**found, name: Near(Taken(old), SPELLED)}
     return found
 
 

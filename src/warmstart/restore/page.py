@@ -100,8 +100,8 @@ def attention(report: "Report") -> Iterator[str]:
         ("unused", "In a checkpoint, not in the model", grouped(report.unused)),
     ]
     perhaps = [
-        f"{draft}{'' if draft.certain else ' (a guess)'}"
-        for draft in drafts_of(plan.near, plan.tensors)
+        f"{draft}{f' (a guess: {draft.doubt})' if draft.doubt else ''}"
+        for draft in drafts_of(plan.near, plan.near.names)
     ]
     found = [reason for reason in reasons if reason[2]]
     if not found:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from ..names import without_output
 from ..source import Source
 from ..spec import TensorSpec
-from .near_misses import Near
+from .near_misses import Nearest
 from .recipe import Made, Recipe, Taken, names_in, steps_of
 from .value_rules import Fit
 
@@ -114,7 +114,7 @@ class Plan:
     overridden: Mapping[str, tuple[Match, ...]]  # target -> those that lost, in chain order
     misfits: tuple[Misfit, ...]
     ties: tuple[Tie, ...]
-    near: Mapping[str, Near]  # missing variable -> what it may have been meant to get
+    near: Nearest  # missing variable -> what it may have been meant to get
 
     def named(self, verdict: Verdict) -> list[str]:
         """Return the session's names with *verdict*."""
@@ -128,11 +128,6 @@ class Plan:
             for name, given in verdicts.items()
             if given == verdict
         ]
-
-    @property
-    def tensors(self) -> list[str]:
-        """The names of all sources' tensors."""
-        return [name for verdicts in self.sources for name in verdicts]
 
     def __str__(self) -> str:
         """Return the table of what would become of every name."""

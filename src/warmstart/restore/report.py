@@ -135,7 +135,7 @@ class Report:
                 for label, verdicts in zip(self.plan.labels, self.plan.sources, strict=True)
             ],
             "suggestions": {
-                name: {"tensor": near.old, "steps": list(near.steps), "certain": near.certain}
+                name: {"tensor": near.old, "steps": list(near.steps), "doubt": near.doubt}
                 for name, near in self.plan.near.items()
             },
         }
@@ -177,7 +177,7 @@ class Report:
         return f"{number_of(len(self.plan.targets), 'variable')}: {', '.join(said)}"
 
     def _table(self) -> list[str]:
-        perhaps = [] if self.done else hints(self.plan.near, self.plan.tensors)
+        perhaps = [] if self.done else hints(self.plan.near)
         return table(self.summary(), self.rows(), [f"perhaps: {text}" for text in perhaps])
 
     def rows(self) -> list[Row]:

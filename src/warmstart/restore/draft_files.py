@@ -1,0 +1,73 @@
+"""Rule files drafted from a plan: what was given, what is suggested, and what is still open.
+
+Whoever reads one decides: each rule that is a guess has a comment that says why.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ..errors import number_of
+from ..names import grouped, printable
+from .drafts import Draft, drafts_of
+from .plan import Plan, Verdict
+from .rule_files import Line, found, quoted, table
+
+#: Groups of names that are listed as still missing; of more the rest is counted.
+MAX_OPEN = 30
+
+
+def draft_text(
+    plan: Plan, title: str, *, files: Sequence[str] = (), rules: Iterable[Line] = (), beside: Path
+) -> str:
+    """Return the text of a rule file that does what *files* and *rules* do, and what is suggested.
+
+    It will lie in the folder *beside*, from which the files are then found.
+    """
+    drafts = drafts_of(plan.near, plan.near.names)
+    head = [f"# Drafted by warmstart match {printable(title)}", f"# {told(drafts)}"]
+    given = [quoted(placed(name, beside)) for name in files]
+    include = [f"include = [{', '.join(given)}]"] if given else []
+    body = [*(f"  {as_toml(rule)}," for rule in rules), *map_lines(drafts)]
+    return "\n".join([*head, *include, "rules = [", *body, "]", *still_open(plan), ""])
+
+
+def told(drafts: Sequence[Draft]) -> str:
+    """Return what there is in a draft, in one line."""
+    guesses = sum(bool(draft.doubt) for draft in drafts)
+    names = sum(len(draft.moves) for draft in drafts)
+    return (
+        f"{number_of(len(drafts), 'suggestion')} for {number_of(names, 'variable')}; "
+        f"guesses: {guesses}. Read before use."
+    )
+
+
+def placed(name: str, beside: Path) -> str:
+    """Return how a file in the folder *beside* says where the rule file *name* is."""
+    path = found(name)
+    if path.name == f"{name}.toml":  # one that comes with the library goes by its name
+        return name
+    return Path(os.path.relpath(path.resolve(), beside.resolve())).as_posix()
+
+
+def map_lines(drafts: Iterable[Draft]) -> Iterator[str]:
+    """Yield the lines of the suggested rules, guesses under a comment."""
+    for draft in drafts:
+        if draft.doubt:
+            yield f"  # a guess: {draft.doubt}"
+        yield from (f"  {as_toml(line)}," for line in draft.lines)
+
+
+def as_toml(line: Line) -> str:
+    """Return a rule as a rule file has it."""
+    return quoted(line) if isinstance(line, str) else table(line)
+
+
+def still_open(plan: Plan) -> list[str]:
+    """Return comments on the variables that nothing is suggested for."""
+    names = [name for name in plan.named(Verdict.MISSING) if name not in plan.near]
+    groups = grouped(names)
+    more = len(groups) - MAX_OPEN
+    rest = [f"#   ... and {more} more groups"] if more > 0 else []
+    lines = [f"#   {printable(group)}" for group in groups[:MAX_OPEN]]
+    return ["", "# Nothing is suggested for:", *lines, *rest] if names else []
