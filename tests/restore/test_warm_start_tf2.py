@@ -109,3 +109,12 @@ def test_slots_of_what_is_left_out_of_the_optimizer_are_lost(base):
     slots = ws.SmartInit(path).init(session).slots
     assert slots_in(slots.kept, *"ab", "emb") == slots_in(old, "b", "emb")
     assert {n for names in slots.lost.values() for n in names} == slots_in(old, "a")
+
+
+def test_the_frameworks_own_names_will_do(tmp_path):
+    """Here the keys of a checkpoint, as TensorFlow 2 writes it."""
+    path = tf.train.Checkpoint(module("ab")).write(str(tmp_path / "tf"))
+    made = module("ab", n_words=5, seed=1)
+    info = {"emb": ws.VocabInfo(NEW, 5, 0, OLD)}
+    assert set(ws.WarmStartSettings(path, ".*", info).init(made).loaded) == {"emb", "a", "b"}
+    assert follows(made.emb.numpy(), module("ab").emb.numpy())

@@ -193,3 +193,11 @@ def test_by_parameters(base):
 def test_a_parameter_of_another_model(base):
     with pytest.raises(RuleError, match=r"by:\n  a Parameter torch.Size\(\[3, 3\]\)"):
         ws.WarmStartSettings(base[0], list(model(2)["fc"].parameters())).init(model(4))
+
+
+def test_a_checkpoint_may_have_either_name_of_a_tied_variable(tmp_path):
+    ws.save_vars({"out.weight": np.full((4, 3), 7, np.float32)}, tmp_path / "base")
+    module = model(4, tied=True)
+    report = ws.WarmStartSettings(tmp_path / "base", [module["emb"].weight]).init(module)
+    assert report.loaded == ("emb.weight",)
+    assert (module["out"].weight == 7).all()

@@ -76,9 +76,14 @@ def chosen_by(
 
 
 def every_name_of(names: Iterable[str], session: Session) -> dict[str, str]:
-    """Return *names* by themselves and by their aliases."""
+    """Return *names* by themselves and by their other names."""
     own = {name: name for name in names}
-    return own | {alias: name for alias, name in session.aliases.items() if name in own}
+    return {o: n for o, n in other_names(session).items() if n in own} | own
+
+
+def other_names(session: Session) -> dict[str, str]:
+    """Return the name of every variable by its other ones: aliases, and the framework's own."""
+    return {**session.synonyms, **session.aliases}
 
 
 def reached(regexes: Iterable[str], names: Mapping[str, str]) -> dict[str, list[str]]:
@@ -133,9 +138,10 @@ def optional_of(
 ) -> frozenset[str]:
     """Return the slots and counters that are reached only beside a variable, by the same item."""
     asked: set[str] = set()
+    others = other_names(session)
     for item, found in reach.items():
         beside = {name for name in found if known[name].role in BESIDE}
-        own = session.aliases.get(without_output(item), without_output(item))
+        own = others.get(without_output(item), without_output(item))
         asked |= {own} & beside if len(beside) < len(found) else beside
     names = {name for found in reach.values() for name in found}
     return frozenset(name for name in names - asked if known[name].role in BESIDE)
@@ -149,7 +155,7 @@ def known_variables(
     *before* is name -> name in the source.  A slot shares the sides of its variable here that it
     shares there.
     """
-    specs = dict(session.specs)
+    specs, others = dict(session.specs), other_names(session)
     there = {without_output(name): spec for name, spec in source.specs.items()}
     later: dict[str, list[str]] = {}
     for new, old in before.items():
@@ -158,7 +164,7 @@ def known_variables(
     for name, spec in there.items():
         old = parent(name)
         for new in (old, *later.get(old, ())) if not name.startswith(RUN_PREFIX) else ():
-            owner = session.aliases.get(new, new)
+            owner = others.get(new, new)
             if owner in specs:
                 shape = resized(spec, there.get(old, spec), specs[owner])
                 slot = joined(owner, inside(name, old) or "")

@@ -24,6 +24,7 @@ from .choice import (
     fellow_slots,
     followed,
     known_variables,
+    other_names,
     owner_of,
 )
 from .matching import specs_by_every_name
@@ -89,7 +90,7 @@ class WarmStartSettings(SessionInit):
             choice = choice.with_optional(fellow_slots(choice.names, known))
         refuse_unused("var_name_to_vocab_info", self.vocabularies(), choice.names, session)
         refuse_unused("var_name_to_prev_var_name", before, choice.usable, session)
-        earlier = earlier_names(choice, own_names(before, session), self.slots)
+        earlier = earlier_names(choice, before, session, follow=self.slots)
         origin = found_in(source, choice, earlier, str(path))
         remaps = remaps_of(infos, origin, known, session)
         recipes = {
@@ -100,10 +101,10 @@ class WarmStartSettings(SessionInit):
 
 
 def own_names(by_name: Mapping[str, Any], session: Session) -> dict[str, Any]:
-    """Return *by_name* under the names of `session.specs`: without `:0`, no aliases."""
-    aliases = session.aliases
+    """Return *by_name* under the names of `session.specs`: without `:0`, no other names."""
+    others = other_names(session)
     bare = {without_output(name): value for name, value in by_name.items()}
-    return {aliases.get(name, name): value for name, value in bare.items()}
+    return {others.get(name, name): value for name, value in bare.items()}
 
 
 def refuse_unused(
@@ -120,18 +121,22 @@ def refuse_unused(
 
 
 def earlier_names(
-    choice: Choice, before: Mapping[str, str], slots: bool
+    choice: Choice, before: Mapping[str, str], session: Session, *, follow: bool
 ) -> dict[str, tuple[str, ...]]:
     """Return for each chosen variable the names the checkpoint may have it under, the best first.
 
-    A slot without an entry of its own may stand under the earlier name of its variable, and does
-    where *slots* were asked for.
+    Any name of the variable will do.  A slot without an entry in *before* may stand under the
+    earlier name of its variable, and with *follow* that goes before its own.
     """
+    stated = own_names(before, session)
+    others: dict[str, list[str]] = {}
+    for other, name in other_names(session).items():
+        others.setdefault(name, []).append(other)
     names: dict[str, tuple[str, ...]] = {}
     for name in choice.names:
-        under_owner = followed(name, before)
-        free = (*under_owner, name) if slots else (name, *under_owner)
-        names[name] = (before[name],) if name in before else free
+        own, under_owner = (name, *others.get(name, ())), followed(name, stated)
+        free = (*under_owner, *own) if follow else (*own, *under_owner)
+        names[name] = (stated[name],) if name in stated else free
     return names
 
 
