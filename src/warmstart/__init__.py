@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .freezing.watching import CheckGradient as CheckGradient
     from .freezing.watching import PrintGradient as PrintGradient
     from .freezing.watching import SummaryGradient as SummaryGradient
+    from .restore.layouts.rules import carry as carry
     from .restore.report import Report as Report
     from .restore.sessinit import ChainInit as ChainInit
     from .restore.sessinit import DictRestore as DictRestore
@@ -147,6 +148,7 @@ PUBLIC: dict[str, str] = {
     "VocabInfo": "restore.vocab",
     "WarmStartSettings": "restore.warm_start",
     "Report": "restore.report",
+    "carry": "restore.layouts.rules",
     **dict.fromkeys(
         (
             "cast", "concatenate", "drop", "fit", "flip", "keep", "pad", "rename", "reshape",

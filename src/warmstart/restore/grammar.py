@@ -9,6 +9,7 @@
     stack OLD.#.w -> NEW: axis 0                   unstack OLD -> NEW.#.w: axis 0
     vocab PATTERN: OLD_FILE -> NEW_FILE axis 0 buckets 2
     fit PATTERN: error | skip | pad | slice | interpolate [cubic] [grid N]
+    carry PATTERN as KIND: torch -> keras          layout keras
 
 A pattern is a glob on the whole name, or a regex after `re:`.  The first wildcard of a new name
 takes what the first of the old one stood for, and so on.  Neighbouring `keep` rules keep what
@@ -24,6 +25,7 @@ from typing import Any
 from ..errors import RuleError
 from ..names import without_output
 from . import verbs
+from .layouts.rules import carry, layout
 from .rule_files import is_file, lines_in
 from .rule_kinds import Function, Keep, Rule, Table, as_names
 
@@ -40,6 +42,7 @@ FILES = (
     r"(?P<old>.+?)\s+->\s+(?P<new>.+?)"
     r"(?:\s+axis\s+(?P<axis>-?\d+))?(?:\s+buckets\s+(?P<buckets>\d+))?"
 )
+CARRIED = r"(?P<kind>\w+):\s+(?P<source>\w+)\s+->\s+(?P<target>\w+)(?P<said>(?:\s+\w+\s+\d+)*)"
 POLICY = r"(?P<policy>\w+)(?P<cubic>\s+cubic)?(?:\s+grid\s+(?P<grid>\d+))?"
 
 
@@ -64,6 +67,11 @@ def fill(words: Words) -> float:
         return float(words["fill"] or 0)
     except ValueError as error:
         raise RuleError(f"pad fills with a number, not {words['fill']!r}") from error
+
+
+def options(words: Words) -> dict[str, int]:
+    """Return the options that are written: "heads 8"."""
+    return {name: int(number) for name, number in re.findall(r"(\w+)\s+(\d+)", words["said"])}
 
 
 def listed(text: str) -> list[str]:
@@ -141,6 +149,11 @@ VERBS: dict[str, tuple[str, str, Callable[[Words], Rule]]] = {
             grid=None if w["grid"] is None else int(w["grid"]),
         ),
     ),
+    "carry": (
+        "carry PATTERN as KIND: torch -> keras [OPTION N]", rf"(?P<pattern>.+?)\s+as\s+{CARRIED}",
+        lambda w: carry(w["pattern"], w["kind"], w["source"], w["target"], **options(w)),
+    ),
+    "layout": ("layout keras", r"(?P<layout>\w+)", lambda w: layout(w["layout"])),
 }  # fmt: skip
 
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from ..binary.garbage import collection_paused
 from ..errors import RuleError
 from ..formats import locate, open_source
-from ..layer import CONVENTIONS
 from ..names import inside, without_output
 from ..sessions import session_for
 from ..sessions.base import Session
 from ..source import DictSource, Source, Variables, as_array
 from .grammar import parse
 from .layouts import carried
+from .layouts.rules import Layout, said_layout
 from .matching import make_plan, slots_in, specs_by_every_name
 from .plan import Part, Plan
 from .recipe import Recipe, Taken, first_name, spec_from, with_inputs, without_aliases
@@ -83,7 +83,7 @@ class ChainInit(SessionInit):
     ) -> None:
         self.members = tuple(SmartInit(member) for member in session_inits)
         self._ignore_mismatch = ignore_mismatch
-        self._layout = checked_layout(layout)
+        self._layout = said_layout(layout)
         self._rules = parse(rules)
 
     def parts(self, session: Session, stack: ExitStack) -> list[Part]:
@@ -109,7 +109,7 @@ class SourceRestore(SessionInit):
     ) -> None:
         self._source = source
         self._label = label or f"a {type(source).__name__}"
-        self._layout = checked_layout(layout)
+        self._layout = said_layout(layout)
         self._ignore_mismatch = ignore_mismatch
         self._rules = parse(rules)
 
@@ -130,7 +130,7 @@ class DictRestore(SessionInit):
         layout: str | None = None,
     ) -> None:
         self._source = DictSource(as_arrays(variable_dict))
-        self._layout = checked_layout(layout)
+        self._layout = said_layout(layout)
         self._ignore_mismatch = ignore_mismatch
         self._rules = parse(rules)
 
@@ -167,7 +167,7 @@ class SaverRestore(SessionInit):
         self.prefix = prefix
         self.ignore = ignored_names(ignore)
         self.path = locate(Path(path))[1]
-        self._layout = checked_layout(layout)
+        self._layout = said_layout(layout)
         self._ignore_mismatch = ignore_mismatch
         self._rules = parse(rules)
 
@@ -230,13 +230,6 @@ ROUTES: tuple[tuple[Any, Callable[..., SessionInit]], ...] = (
 )
 
 
-def checked_layout(layout: str | None) -> str | None:
-    """Return *layout*, refusing what is none."""
-    if layout not in (None, *CONVENTIONS):
-        raise RuleError(f"layout is {layout!r}; expected one of {', '.join(CONVENTIONS)}")
-    return layout
-
-
 def get_model_loader(filename: str | os.PathLike[str]) -> SessionInit:
     """Return the SessionInit for a file, whatever its format; see `SmartInit`."""
     return SaverRestore(filename)
@@ -265,7 +258,15 @@ def under_rules(
 
     Raise RuleError naming every rule that matches in none of them, or cannot be done to a tensor.
     """
-    parts = [replace(p, ignore_mismatch=p.ignore_mismatch or ignore_mismatch) for p in parts]
+    said = next((rule.convention for rule in rules if isinstance(rule, Layout)), None)
+    parts = [
+        replace(
+            part,
+            ignore_mismatch=part.ignore_mismatch or ignore_mismatch,
+            layout=part.layout or said,
+        )
+        for part in parts
+    ]
     if not (rules and parts):
         return parts
     done = [trace(rules, seen_of(part)) for part in parts]

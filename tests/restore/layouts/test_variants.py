@@ -194,7 +194,10 @@ def test_what_was_said_of_a_layout_counts_more_than_names():
 
 
 def test_a_layout_is_one_of_three():
-    with pytest.raises(RuleError, match="layout is 'pytorch'; expected one of torch, keras, flax"):
+    with pytest.raises(
+        RuleError,
+        match="layout='pytorch': no layout is called 'pytorch'; known: torch, keras, flax",
+    ):
         ws.SmartInit({}, layout="pytorch")
 
 

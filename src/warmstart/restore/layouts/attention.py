@@ -21,6 +21,9 @@ from .piece import Piece
 from .side import CannotCarryError, Recipes, Side
 
 INPUTS = ("query", "key", "value")
+
+#: Leaves of PyTorch that hold all of INPUTS.
+TORCH_PACKED = ("in_proj_weight", "in_proj_bias")
 TURN = Transpose((1, 0))
 
 #: Leaf of PyTorch -> names it may have, dots between scopes; those apart are of modules by hand.
@@ -47,17 +50,29 @@ HEADED: dict[str, tuple[str, ...]] = {
 
 
 def leaves(convention: str) -> dict[str, tuple[str, ...]]:
-    """Return the leaves of *convention*, each with the names it may have."""
-    return TORCH if convention == "torch" else HEADED
+    """Return the leaves of *convention*, each with the names it may have, its own first."""
+    if convention != "flax":
+        return TORCH if convention == "torch" else HEADED
+    return {leaf: tuple(sorted(names, key=is_not_out)) for leaf, names in HEADED.items()}
+
+
+def is_not_out(name: str) -> bool:
+    """Return whether *name* is other than what Flax calls the output."""
+    return not name.startswith("out.")
 
 
 def convert(have: Side, want: Side) -> Recipes:
     """Return how each leaf of *want* is made of those of *have*, where it has them."""
     if {"bias_k", "bias_v"} & {*have.leaves, *want.leaves}:
         raise CannotCarryError("it learns a further key and value (add_bias_kv), the others do not")
-    parts = from_torch(have.leaves) if have.convention == "torch" else from_heads(have.leaves)
+    parts = parts_of(have)
     found = to_torch(parts) if want.convention == "torch" else to_heads(parts, have, want)
     return {leaf: recipe for leaf, recipe in found.items() if leaf in want.leaves}
+
+
+def parts_of(have: Side) -> Recipes:
+    """Return how the parts are made of the leaves of *have*."""
+    return from_torch(have.leaves) if have.convention == "torch" else from_heads(have.leaves)
 
 
 def from_torch(leaves: Mapping[str, TensorSpec]) -> Recipes:

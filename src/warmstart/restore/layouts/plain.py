@@ -61,6 +61,15 @@ def leaves(kind: str, convention: str) -> dict[str, tuple[str, ...]]:
     }
 
 
+def own_leaves(kind: str, convention: str) -> dict[str, tuple[str, ...]]:
+    """Return the parts of *kind*, each with the names that *convention* has for it."""
+    further = KERNELS if convention == "keras" and kind in CONVOLUTIONS else ()
+    return {
+        part: (names[0], *(name for name in further if part == "kernel"))
+        for part, names in leaves(kind, convention).items()
+    }
+
+
 def convert(kind: str, have: Side, want: Side) -> Recipes:
     """Return how each leaf of *want* is made of those of *have*, where it has them."""
     return {part: recipe_of(kind, part, have, want) for part in want.leaves if part in have.leaves}
