@@ -12,7 +12,9 @@ import pytest
 import warmstart as ws
 
 STEPS = 21  # of a whole run, 7 an epoch
-PROGRAMS = {engine: Path(__file__).with_name(f"run_{engine}.py") for engine in ("torch", "tf")}
+PROGRAMS = {
+    path.stem.removeprefix("run_"): path for path in sorted(Path(__file__).parent.glob("run_*.py"))
+}
 
 
 def run(engine: str, folder: Path, kill_at: int = 0) -> int:

@@ -98,7 +98,7 @@ def resume(trainer: "Trainer", path: Path) -> None:
 
 def faults_of(trainer: "Trainer", state: Mapping[str, Any]) -> dict[str, str]:
     """Return the pieces that cannot be restored, by name, with the reason."""
-    faults = dict(trainer.session.unresumable())
+    faults = {**state["session"].get("not_saved", {}), **trainer.session.unresumable()}
     if trainer.steps_per_epoch != state["steps_per_epoch"]:
         faults["steps_per_epoch"] = (
             f"here {trainer.steps_per_epoch}, in the checkpoint's run {state['steps_per_epoch']}"

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 import warmstart as ws
+from warmstart.sessions.tf_graph import freeze_variables
 
 v1 = tf.compat.v1
 KEYS = v1.GraphKeys
@@ -155,6 +156,6 @@ def test_a_skipped_variable_does_not_move(graph, running, changed):
 
 
 def test_eager_variables_are_left_alone():
-    with ws.freeze_variables(**SKIP):
+    with freeze_variables(**SKIP):
         variable = tf.Variable(np.float32([1]))
     assert variable.trainable

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.autograph.impl.api import convert as autograph
+from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
+from tensorflow.python.autograph.impl.api import convert
 
 from ..processing import Processor, processed
 from ..tf_graph.gradients import GraphOps, Looking
@@ -58,7 +59,7 @@ class TFModule:
         self.optimizer = optimizer
         self.session = TF2Session(module, optimizer)
         self.gradprocs = tuple(gradprocs)
-        self._losses = autograph(recursive=True)(step or supervised(loss))
+        self._losses = converted(step or supervised(loss))
         self._looking = Looking()
         self._looks: set[str] = set()  # operations that are our own
         self._traced: list[Any] = []  # graphs of the step that were not looked into yet
@@ -139,6 +140,14 @@ class TFModule:
             self.session.noted |= new
             lines = "".join(f"\n  {name}: {why}" for name, why in new.items())
             log.warning("a resumed run will not end with the same bits:%s", lines)
+
+
+def converted(function: Any) -> Any:
+    """Return *function* with its `if` and `for` on tensors as operations, as tf.function has it.
+
+    Only what the user wrote is converted, not the step around it.
+    """
+    return convert(recursive=True, conversion_ctx=ControlStatusCtx(Status.ENABLED))(function)
 
 
 def times(gradients: Mapping[str, Any], factor: Any) -> dict[str, Any]:
