@@ -43,6 +43,7 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
     wanted = [wanted_of(plan, index, part.source) for index, part in enumerate(parts)]
     check_ties(plan, parts)
     check_values(wanted, parts)
+    session.check_initial([name for name in session.specs if name not in plan.matches])
     slots = slot_fates(plan, parts, session)
     assign(wanted, parts, session)
     unfilled = [name for name in session.specs if name not in plan.matches]

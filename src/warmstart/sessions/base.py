@@ -126,6 +126,9 @@ class Session(Source):
         """Return the variables that the optimizer trains; None where only its slots tell."""
         return None
 
+    def check_initial(self, names: Collection[str]) -> None:
+        """Raise RestoreError naming those of *names* that `initialize` could not give a value."""
+
     def initialize(self, names: Collection[str]) -> list[str]:
         """Give those of *names* that have no value yet their initial one; return which."""
         return []

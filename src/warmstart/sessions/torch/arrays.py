@@ -64,8 +64,8 @@ def check_has_values(name: str, tensor: Tensor) -> None:
         raise CheckpointError(f"{name!r} has no shape yet: run one batch through its lazy module")
     if tensor.is_meta:
         raise CheckpointError(
-            f"{name!r} is on the meta device and has no values: "
-            "call module.to_empty(device='cpu') first"
+            f"{name!r} is on the meta device and has no values: start the module from a "
+            "checkpoint, or call module.to_empty(device='cpu') first"
         )
 
 

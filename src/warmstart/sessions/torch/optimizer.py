@@ -19,6 +19,7 @@ from ...names import inside, joined, parent
 from ...spec import TensorSpec
 from .arrays import tensor_of, tensor_specs, write
 from .first_step import first_state, looks_only_at_groups
+from .meta import home_of
 
 
 class NoOptimizer:
@@ -139,11 +140,13 @@ class NamedOptimizer:
             first = self.first_state(owner)
             if key not in first:
                 return None
-            device = parameter.device if first[key].is_meta else first[key].device
+            device = home_of(parameter) if first[key].is_meta else first[key].device
             slot = torch.empty_like(first[key], device=device)
         else:
             first, slot = {}, tensor_of(array)
-            slot = slot.to(parameter.device) if slot.dim() else slot  # numbers stay, as torch's do
+            slot = (
+                slot.to(home_of(parameter)) if slot.dim() else slot
+            )  # numbers stay, as torch's do
         rest = {other: value for other, value in first.items() if not is_slot(other, value)}
         state = self.optimizer.state[parameter]
         state.update({**rest, **state, key: slot})

@@ -20,7 +20,7 @@ from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
 from ..looking import Live, Unsure
-from . import resuming, run_state
+from . import meta, resuming, run_state
 from .arrays import array_of, drawn, materialise, tensor_spec, tensor_specs, write
 from .freezing import TorchFreezing, freeze
 from .layers import layers_of
@@ -81,9 +81,17 @@ class TorchSession(Session):
             variable = variables.find(name)
             if variable is not None:
                 materialise(variable.tensor, array)
+                meta.allocate(variable.tensor)
                 write(name, variable.tensor, array)
             elif not optimizer.assign(name, array):
                 raise no_such_tensor(name, self.specs)
+
+    def check_initial(self, names: Collection[str]) -> None:
+        meta.check(self.module, self._look(), names)
+
+    def initialize(self, names: Collection[str]) -> list[str]:
+        """Give those of *names* that are on the meta device memory and their initial values."""
+        return meta.initialize(self.module, self._look(), names)
 
     def draw(
         self, initializer: Callable[..., Any], shape: tuple[int, ...], dtype: str
