@@ -4,7 +4,9 @@ import click
 
 
 @click.command("demo", epilog="Example: warmstart demo --engine torch")
-@click.option("--engine", type=click.Choice(["torch", "tf"]), default="torch", show_default=True)
+@click.option(
+    "--engine", type=click.Choice(["torch", "tf", "jax"]), default="torch", show_default=True
+)
 @click.option(
     "--folder", default="warmstart-demo", show_default=True, metavar="DIR",
     help="Where the files stay for you to explore.",

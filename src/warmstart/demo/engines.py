@@ -57,6 +57,22 @@ ENGINES = {
         ),
         trained=("mnist/logits/bias", "mnist/logits/kernel"),
     ),
+    "jax": Engine(
+        name="jax",
+        title="JAX",
+        package="flax",
+        scripts=("mnist.py", "mnist_ext.py", "predict.py", "diff.sh"),
+        bias="mnist/hidden/bias",
+        frozen=(
+            "mnist/hidden/bias",
+            "mnist/hidden/kernel",
+            "mnist/norm/bias",
+            "mnist/norm/mean",
+            "mnist/norm/scale",
+            "mnist/norm/var",
+        ),
+        trained=("mnist/logits/bias", "mnist/logits/kernel"),
+    ),
 }  # fmt: skip
 
 

@@ -41,13 +41,14 @@ class Hanging:
 
 @dataclass(frozen=True, slots=True)
 class VariableCell(BoxCell):
-    """An `nnx.Variable` that hangs in a module."""
+    """An `nnx.Variable` that hangs in a module, by the class that it had when looked at."""
 
     root: Any
     keys: tuple[Any, ...]
+    kind: type
 
     def still(self) -> bool:
-        return at(self.root, self.keys) is self.variable
+        return at(self.root, self.keys) is self.variable and type(self.variable) is self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def paths_in(module: Any) -> frozenset[Path]:
 def cell_of(module: Any, each: Hanging) -> VariableCell | ArrayCell:
     """Return the cell of what hangs in *module*."""
     if is_variable(each.value):
-        return VariableCell(each.value, module, each.keys)
+        return VariableCell(each.value, module, each.keys, type(each.value))
     return ArrayCell(module, each.keys)
 
 

@@ -1,7 +1,7 @@
 """The session on a Flax NNX module, which is assigned in place."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,10 +9,12 @@ import numpy as np
 import optax
 from flax import nnx
 
+from ...layer import Layer
 from ...source import Index
 from .arrays import is_abstract
 from .freezing import NnxFreezing, freeze
 from .held import is_held
+from .layers import layers_in_module
 from .module import optimizer_variables, paths_in, variables_of
 from .predict import predictor
 from .session import JaxSession
@@ -25,6 +27,8 @@ log = logging.getLogger("warmstart")
 
 class NnxSession(JaxSession):
     """A module and, if one is given, its optimizer."""
+
+    convention = "flax"
 
     def __init__(self, module: nnx.Module, optimizer: Any = None) -> None:
         """*optimizer* is an `nnx.Optimizer`, an optax state, or a transformation to make one of."""
@@ -51,6 +55,9 @@ class NnxSession(JaxSession):
         if isinstance(self.optimizer, nnx.Optimizer):
             return self.optimizer.opt_state
         return None if self._state is None else self._state.whole()
+
+    def layers(self) -> Iterable[Layer]:
+        return layers_in_module(self.module, self.look())
 
     def freeze(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...errors import FreezeError, ResumeError
+from ...errors import FreezeError, ResumeError, number_of
 from ...names import parent
 from ...source import no_such_tensor
 from ...spec import TensorSpec, numpy_dtype
@@ -102,9 +102,9 @@ class JaxSession(Session):
         left = [name for name in empty if name not in made]
         if left:
             log.warning(
-                "%d variables of the abstract model have no value still, and none to begin with: "
-                "%s; restore them too, or make the model itself",
-                len(left), ", ".join(left),
+                "%s of the abstract model: no value still, and none to begin with: %s; restore "
+                "them too, or make the model itself",
+                number_of(len(left), "variable"), ", ".join(left),
             )  # fmt: skip
         return made
 

@@ -4,21 +4,23 @@ Trees are not changed: `session.tree` and `session.opt_state` are new ones after
 whoever trains in a loop of his own sets them to what the loop has made.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 
+from ...layer import Layer
 from ...source import Index
 from .arrays import is_abstract
+from .layers import layers_in_tree
 from .optimizer import state_variables
 from .parts import Parts, owners_in, parts_of, subtree, trained_tree
 from .predict import predictor
 from .session import JaxSession
 from .tree_freezing import TreeFreezing, frozen_in
-from .trees import Path, Tree
+from .trees import Path, Tree, name_of
 from .variables import Variable, Variables, gathered
 
 
@@ -45,6 +47,11 @@ class TreeSession(JaxSession):
         self._state: Tree | None = None
         if optimizer is not None and not inside:
             self._state = Tree(self._made_state() if self._tx else optimizer)
+
+    @property
+    def convention(self) -> str | None:  # type: ignore[override]
+        """Flax's, where the names of its layers tell so."""
+        return "flax" if any(True for _ in self.layers()) else None
 
     @property
     def anchor(self) -> Any:
@@ -75,6 +82,9 @@ class TreeSession(JaxSession):
     def taken_apart(self) -> tuple[Tree, Tree | None]:
         """The tree, and the optimizer's state where it is not in the tree, as they are kept."""
         return self._tree, self._state
+
+    def layers(self) -> Iterable[Layer]:
+        return layers_in_tree(self.look(), name_of(self.parts.params))
 
     def freeze(
         self,
