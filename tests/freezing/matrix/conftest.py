@@ -1,0 +1,3 @@
+"""The engines' modules import their frameworks, each in a process of its own."""
+
+collect_ignore_glob = ["on_*.py"]
