@@ -125,7 +125,7 @@ def test_a_report_without_new_rows_says_nothing_of_them(tmp_path):
 # What new rows hold
 
 
-def test_a_function_is_asked_once_for_all_new_rows(tmp_path):
+def test_a_function_is_asked_for_all_new_rows_together(tmp_path):
     asked = []
 
     def initializer(shape, dtype):

@@ -51,7 +51,7 @@ class Zeros(Filling):
 
 @dataclass(frozen=True, slots=True)
 class Drawn(Filling):
-    """What a function of a shape and a dtype makes, asked once for all new rows."""
+    """What a function of a shape and a dtype makes, asked for all new rows together."""
 
     initializer: Callable[..., Any]
     session: Session

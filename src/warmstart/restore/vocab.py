@@ -45,8 +45,8 @@ class VocabInfo:
 
     *backup_initializer* makes the rows of words that the old vocabulary lacks, and of the buckets:
     None is zeros; "model" leaves the rows that the model itself has there; a function of
-    (shape, dtype) of NumPy, or an initializer object of TensorFlow or Keras, is asked once for all
-    of them, as a tensor of the variable's shape with so many rows.
+    (shape, dtype) of NumPy, or an initializer of the engine's framework, is asked for all of them
+    together, as a tensor of the variable's shape with so many rows.
 
     *axis* is any axis of a variable of any rank and dtype, counted from the end when negative.
     """
