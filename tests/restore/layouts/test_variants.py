@@ -105,7 +105,7 @@ def test_cells_of_linen_and_pytorch_compute_the_same(cell, kind, x, with_other_v
         for leaf in drawn[dense]
     }
     module = {"lstm": nn.LSTM, "gru": nn.GRU}[kind](6, 4, batch_first=True)
-    init = ws.DictRestore(flat, layout="flax", rules="rename cell/* -> rnn/*")
+    init = ws.DictRestore(flat, rules="rename cell/* -> rnn/*")
     report = init.init(nn.ModuleDict({"rnn": module}))
     expected = np.asarray(rnn.apply({"params": {"cell": drawn}}, x))
     np.testing.assert_allclose(run_rnn(module, x), expected, rtol=1e-5, atol=1e-5)

@@ -106,8 +106,9 @@ def carry(part: Part, conventions: set[str], places: Iterable[Place], faults: li
     idle: set[str] = set()
     for place in places:
         try:
-            one, *others = [in_place(place, offer, each) for each in sorted(conventions)]
-            refuse_several([one, *others], conventions)
+            one = the_only(
+                [in_place(place, offer, each) for each in sorted(conventions)], conventions
+            )
         except CannotCarryError as reason:
             faults.append(f"  {place.layer.path} ({place.layer.kind}) of {part.label}: {reason}")
             continue
@@ -118,13 +119,17 @@ def carry(part: Part, conventions: set[str], places: Iterable[Place], faults: li
     return replace(part, origin=kept | origin, withheld=part.withheld | idle)
 
 
-def refuse_several(found: Sequence[Carried], conventions: set[str]) -> None:
-    """Raise if *found*, one for each of *conventions*, are not all the same."""
-    if any(other != found[0] for other in found[1:]):
+def the_only(found: Sequence[Carried], conventions: set[str]) -> Carried:
+    """Return what *found*, one for each of *conventions*, agree on, but for those without anything.
+
+    Raise CannotCarryError if they differ.
+    """
+    first, *others = [one for one in found if one.origin] or found[:1]
+    if any(other != first for other in others):
         ways = " or ".join(f'layout="{each}"' for each in sorted(conventions))
-        raise CannotCarryError(
-            f"it lies otherwise in {' and '.join(sorted(conventions))}: say {ways}"
-        )
+        lies = " and ".join(sorted(conventions))
+        raise CannotCarryError(f"it lies otherwise in {lies}: say {ways}")
+    return first
 
 
 def offer_of(part: Part) -> Offer:

@@ -25,7 +25,7 @@ KINDS: tuple[tuple[tuple[type, ...], str, Mapping[str, str]], ...] = (
     ((_ConvNd,), "conv", {"groups": "groups"}),
     ((nn.Embedding, nn.EmbeddingBag), "embedding", {}),
     ((_BatchNorm,), "batch_norm", {}),
-    ((nn.LayerNorm,), "layer_norm", {}),
+    ((nn.LayerNorm, nn.RMSNorm), "layer_norm", {}),
     ((nn.GroupNorm,), "group_norm", {}),
     ((nn.LSTM,), "lstm", CELLS),
     ((nn.LSTMCell,), "lstm", {}),
