@@ -165,6 +165,28 @@ def test_projections_by_hand_become_attention():
     )
 
 
+def test_attention_by_the_attributes_of_keras():
+    source = {f"layer/{part}_dense/kernel": numbered(4, 2, 2) for part in ("query", "key", "value")}
+    source["layer/output_dense/kernel"] = numbered(2, 2, 4)
+    shapes = {"in_proj_weight": (12, 4), "out_proj.weight": (4, 4)}
+    target = model("torch", "multi_head_attention", shapes)
+    report = ws.DictRestore(source).init(target)
+    assert report.missing == report.unused == ()
+    np.testing.assert_array_equal(
+        target.read("layer/out_proj.weight"), numbered(2, 2, 4).reshape(4, 4).T
+    )
+
+
+def test_both_directions_may_stand_in_scopes_of_their_own():
+    shapes = {f"{way}_layer/cell/kernel": (2, 12) for way in ("forward", "backward")}
+    target = model("keras", "lstm", shapes, layers=1, bidirectional=True)
+    source = {f"layer/{way}_layer/weight_ih_l0": numbered(12, 2) for way in ("forward", "backward")}
+    ws.DictRestore(source).init(target)
+    np.testing.assert_array_equal(
+        target.read("layer/backward_layer/cell/kernel"), numbered(12, 2).T
+    )
+
+
 def test_a_dense_layer_with_several_axes_of_outputs():
     target = model("keras", "dense", {"kernel": (3, 2, 2), "bias": (2, 2)})
     ws.DictRestore({"layer.weight": numbered(4, 3), "layer.bias": numbered(4)}).init(target)

@@ -41,11 +41,17 @@ TORCH: dict[str, tuple[str, ...]] = {
     "bias_v": ("bias_v",),
 }
 
+#: Part -> what Keras and Flax call it; `*_dense` are the attributes of Keras' layer.
+SCOPES = {
+    **{part: (part, f"{part}_dense") for part in INPUTS},
+    "output": ("attention_output", "out", "output_dense", "output"),
+}
+
 #: Leaf of Keras and Flax -> names it may have.
 HEADED: dict[str, tuple[str, ...]] = {
-    **{f"{part}.{leaf}": (f"{part}.{leaf}",) for part in INPUTS for leaf in ("kernel", "bias")},
-    "output.kernel": ("attention_output.kernel", "out.kernel", "output.kernel"),
-    "output.bias": ("attention_output.bias", "out.bias", "output.bias"),
+    f"{part}.{leaf}": tuple(f"{scope}.{leaf}" for scope in scopes)
+    for part, scopes in SCOPES.items()
+    for leaf in ("kernel", "bias")
 }
 
 

@@ -64,13 +64,14 @@ def cell_leaves(kind: str, convention: str) -> list[str]:
 
 def names_of(cell: str, leaf: str, convention: str, *, alone: bool) -> tuple[str, ...]:
     """Return the names that *leaf* of *cell* may have inside its layer, dots between scopes."""
+    ways = [f"{way}{scope}" for way in DIRECTIONS.get(cell, ()) for scope in SCOPES]
     if convention == "torch":
-        return (f"{leaf}_{cell}", leaf) if alone else (f"{leaf}_{cell}",)
+        own = (f"{leaf}_{cell}", leaf) if alone else (f"{leaf}_{cell}",)
+        return (*own, *(f"{way}{leaf}{end}" for way in ways for end in ("_l0", "")))
     scopes = (*(SCOPES if alone else ()), f"{cell}.")
-    below = [f"{way}{scope}" for way in DIRECTIONS.get(cell, ()) for scope in SCOPES]
     spellings = (leaf, leaf.replace("if.", "if_."), leaf.replace("in.", "in_."))  # no keywords
     return tuple(
-        dict.fromkeys(scope + spelled for scope in (*scopes, *below) for spelled in spellings)
+        dict.fromkeys(scope + spelled for scope in (*scopes, *ways) for spelled in spellings)
     )
 
 
