@@ -12,7 +12,7 @@ from ..sessions.base import Session
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .fit import misfit
-from .near_misses import Nearest
+from .near_misses import MAX_NAMES, Nearest
 from .plan import Match, Misfit, Part, Plan, Tie, Verdict
 from .recipe import first_name, names_in, spec_from, without_aliases
 from .slots import training_only
@@ -56,23 +56,28 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
         overridden={name: tuple(chain[:-1]) for name, chain in chains.items() if chain[1:]},
         misfits=misfits,
         ties=tuple(tie for tie in ties if tie.match == winners.get(tie.match.target.name)),
-        near=Nearest(
-            {name: specs[name] for name, v in targets.items() if v == Verdict.MISSING},
-            unused_offers(parts, sources),
-            [name for part in parts for name in part.origin],
-        ),
+        near=suggestions(parts, specs, targets, sources),
     )
 
 
-def unused_offers(parts: Iterable[Part], sources: Iterable[Mapping[str, Verdict]]) -> Specs:
-    """Return what no variable took, under the names it has after the rules."""
+def suggestions(
+    parts: Iterable[Part],
+    specs: Specs,
+    targets: Mapping[str, Verdict],
+    sources: Sequence[Mapping[str, Verdict]],
+) -> Nearest:
+    """Return what variables without a tensor may have been meant to get, by names after rules."""
+    missing = {name: specs[name] for name, verdict in targets.items() if verdict == Verdict.MISSING}
     offers: dict[str, TensorSpec] = {}
-    for part, verdicts in zip(parts, sources, strict=True):
-        specs = part.source.specs
+    taken: list[str] = []
+    for part, verdicts in zip(parts, sources, strict=True) if missing else ():
+        own = dict(part.source.specs.items())  # one pass: a lazy mapping finds names slowly
         for name, recipe in part.origin.items():
-            if all(verdicts.get(each) == Verdict.UNUSED for each in names_in(recipe)):
-                offers[name] = spec_from(recipe, specs).renamed(name)
-    return offers
+            if any(verdicts.get(each) != Verdict.UNUSED for each in names_in(recipe)):
+                taken.append(name)
+            elif len(offers) < MAX_NAMES:
+                offers[name] = spec_from(recipe, own).renamed(name)
+    return Nearest(missing, offers, taken)
 
 
 def created_by(part: Part, session: Session) -> Specs:

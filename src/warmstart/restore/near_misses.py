@@ -92,12 +92,12 @@ def nearest(missing: Specs, unused: Specs, limit: int = MAX_NAMES) -> dict[str, 
 class Nearest(Mapping[str, Near]):
     """What `nearest` finds, looked for when it is first asked for: a plan alone needs it not.
 
-    *names* are all names that are offered, used or not.
+    *taken* are the names that are offered and needed elsewhere.
     """
 
-    def __init__(self, missing: Specs, unused: Specs, names: Collection[str] = ()) -> None:
+    def __init__(self, missing: Specs, unused: Specs, taken: Iterable[str] = ()) -> None:
         self._sides = missing, unused
-        self.names = names or unused.keys()
+        self.names: Collection[str] = [*taken, *unused]
 
     @cached_property
     def _found(self) -> dict[str, Near]:
