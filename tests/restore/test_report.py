@@ -63,7 +63,7 @@ def report(session):
 
 def test_what_is_frozen_at_that_moment_is_said(report, session):
     assert report.frozen == ("enc/b",)
-    assert "  loaded      enc/b" in str(report)
+    assert "  loaded   enc/b" in str(report)
     assert "from the dict, frozen" in str(report)
     assert json.loads(report.to_json())["variables"]["enc/b"]["frozen"]
     assert ws.SmartInit(None).init(session).frozen == ()  # it was thawed
@@ -84,6 +84,15 @@ def test_a_plan_says_what_would_be(session):
     assert json.loads(Report(plan, done=False).to_json())["suggestions"] == {
         "fc/w": {"tensor": "FC/W", "steps": ["transpose 1 0"], "doubt": ""}
     }
+
+
+def test_what_was_allowed_not_to_fit_is_skipped(report, session):
+    assert report.skipped == {"enc/mean": "model float32 (3,), checkpoint float32 (4,)"}
+    assert report.summary() == "6 variables: 3 loaded, 1 skipped, 2 kept"
+    assert "  skipped  enc/mean" in str(report)
+    plan = ws.DictRestore({"enc/mean": np.zeros(4, np.float32)}).plan(session)
+    assert "1 mismatched" in str(plan)
+    assert Report(plan, done=False).skipped == {}
 
 
 def test_a_table_is_short():

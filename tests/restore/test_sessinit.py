@@ -263,6 +263,19 @@ def test_every_misfit_is_in_one_error_and_nothing_is_assigned(session):
     assert session.order == []
 
 
+def test_what_fits_when_turned_around_is_said_and_can_be_followed(session):
+    arrays = {"enc/w": np.arange(6, dtype="f4").reshape(3, 2), "fc/w": np.zeros((4, 3), "f4")}
+    with pytest.raises(RestoreMismatch) as error:
+        ws.DictRestore(arrays).init(session)
+    assert str(error.value).splitlines()[3] == (
+        "The axes of {enc,fc}/w are in another order. If the checkpoint's layers are those of "
+        'another framework, say whose: layout="torch", "keras" or "flax"; if only these are, turn '
+        'them around: rules=["transpose enc/w: 1 0", "transpose fc/w: 1 0"].'
+    )
+    ws.DictRestore(arrays, rules=["transpose enc/w: 1 0", "transpose fc/w: 1 0"]).init(session)
+    assert session.arrays["enc/w"].tolist() == [[0, 2, 4], [1, 3, 5]]
+
+
 def test_the_advice_of_a_misfit_can_be_followed(session):
     arrays = {"fc/w": np.ones(1), "fc/b": np.ones(1), "enc/b": np.ones(3)}
     session = model("fc/w", "fc/b")

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from ..errors import RestoreMismatch, number_of
 from ..names import grouped, parent
-from .drafts import hints
+from .drafts import hints, of_values
 from .plan import Misfit, Plan, Verdict
+from .reaching import way_between
 from .report import checkpoint_side
 from .table import aligned
 
@@ -69,16 +70,21 @@ def advice(misfits: Sequence[Misfit], plan: Plan) -> list[str]:
 
 def turned_advice(misfits: Iterable[Misfit]) -> list[str]:
     """Return what to do about those of *misfits* whose axes seem to be in another order."""
-    turned = [
-        m.match.target.name
+    turned = {
+        m.match.target.name: way.steps
         for m in misfits
         if sorted(m.match.source.shape) == sorted(m.match.target.shape)
-    ]
+        and (way := way_between(m.match.source.shape, m.match.target.shape))
+    }
     if not turned:
         return []
+    rules = [of_values(str(step), name) for name, steps in turned.items() for step in steps]
+    more = ", ..." if len(rules) > MAX_PATTERNS else ""
+    listed = ", ".join(f'"{rule}"' for rule in rules[:MAX_PATTERNS])
     return [
         f"The axes of {grouped(turned)[0]} are in another order. If the checkpoint's layers are "
-        'those of another framework, say whose: layout="torch", "keras" or "flax".'
+        'those of another framework, say whose: layout="torch", "keras" or "flax"; if only these '
+        f"are, turn them around: rules=[{listed}{more}]."
     ]
 
 

@@ -107,6 +107,11 @@ class Report:
         return {m.match.target.name: misfit_text(m.match) for m in self.plan.misfits}
 
     @property
+    def skipped(self) -> dict[str, str]:
+        """Those of `mismatched` that were left out since that was allowed: name -> why."""
+        return {m.match.target.name: misfit_text(m.match) for m in self.plan.misfits if not m.fatal}
+
+    @property
     def overridden(self) -> dict[str, tuple[str, ...]]:
         """Loaded variables that several sources have: name -> the earlier sources that lost."""
         return {
@@ -169,11 +174,10 @@ class Report:
         """Return how many variables have which verdict, in one line."""
         counts = {v: len(self.plan.named(v)) for v in Verdict}
         loaded = "loaded" if self.done else "would be loaded"
-        said = [
-            f"{n} {loaded if verdict is Verdict.LOADED else verdict}"
-            for verdict, n in counts.items()
-            if n or verdict is Verdict.LOADED
-        ]
+        words = {v: str(v) for v in Verdict} | {Verdict.LOADED: loaded}
+        if all(not misfit.fatal for misfit in self.plan.misfits):
+            words[Verdict.MISMATCHED] = "skipped"
+        said = [f"{n} {words[v]}" for v, n in counts.items() if n or v is Verdict.LOADED]
         return f"{number_of(len(self.plan.targets), 'variable')}: {', '.join(said)}"
 
     def _table(self) -> list[str]:
@@ -183,11 +187,14 @@ class Report:
     def rows(self) -> list[Row]:
         """Return a row for each group of names that have the same said of them."""
         names: dict[tuple[str, str], list[str]] = {}
+        skipped = self.skipped
         for line in self.lines():
-            names.setdefault((line.verdict, line.remark), []).append(line.name)
+            passed = line.verdict == Verdict.MISMATCHED and line.name in skipped
+            word = "skipped" if passed else self._word(line.verdict)
+            names.setdefault((word, line.remark), []).append(line.name)
         rows = [
-            (self._word(verdict), name, remark)
-            for (verdict, remark), group in names.items()
+            (word, name, remark)
+            for (word, remark), group in names.items()
             for name in grouped(group)
         ]
         rows += [(str(v), name, f"in {label}") for v, label, name in self._source_rows()]
