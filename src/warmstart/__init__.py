@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from .sessions.base import Session as Session
     from .sessions.jax.model import JaxModel as JaxModel
     from .sessions.jax.transform import frozen_transform as frozen_transform
+    from .sessions.keras.model import KerasModel as KerasModel
     from .sessions.tf2.model import TFModule as TFModule
     from .sessions.tf_graph.model import TFGraph as TFGraph
     from .sessions.torch.model import TorchModel as TorchModel
@@ -133,6 +134,7 @@ PUBLIC: dict[str, str] = {
     **dict.fromkeys(("Verification", "verify"), "files.verify"),
     "session_for": "sessions",
     "Session": "sessions.base",
+    "KerasModel": "sessions.keras.model",
     "TorchModel": "sessions.torch.model",
     "JaxModel": "sessions.jax.model",
     "frozen_transform": "sessions.jax.transform",
@@ -184,10 +186,17 @@ PUBLIC: dict[str, str] = {
 }  # fmt: skip
 
 #: framework -> the extra that brings it
-EXTRAS = {"torch": "torch", "tensorflow": "tf", "jax": "jax", "flax": "jax", "optax": "jax"}
+EXTRAS = {
+    "torch": "torch",
+    "tensorflow": "tf",
+    "keras": "keras",
+    "jax": "jax",
+    "flax": "jax",
+    "optax": "jax",
+}
 
 #: Names that a framework must be there for.
-NEEDING = ("JaxModel", "TFGraph", "TFModule", "TorchModel", "frozen_transform")
+NEEDING = ("JaxModel", "KerasModel", "TFGraph", "TFModule", "TorchModel", "frozen_transform")
 
 #: What `from warmstart import *` brings: not what would hide a builtin, nor what needs a framework.
 __all__ = [name for name in PUBLIC if name not in ("open", *NEEDING)]

@@ -68,48 +68,72 @@ def golden(name: str) -> dict[str, np.ndarray]:
 def test_a_model_with_its_configuration_has_every_name(model: str) -> None:
     expected = golden(model)
     with opened(f"{model}.keras") as source:
-        absent = set(expected) - set(source.specs)
+        known = {*source.specs, *source.aliases}
+        absent = set(expected) - known
         assert {name.rpartition("/")[2] for name in absent} <= {"seed_generator_state"}
         for name in set(expected) - absent:
             np.testing.assert_array_equal(source.read(name), expected[name], strict=True)
-        extra = set(source.specs) - set(expected)
-        assert all(name.startswith("mean/") for name in extra)  # a metric of Keras 2
+        found = {source.aliases.get(name, name) for name in expected}
+        extra = set(source.specs) - found
+        assert all(name.startswith("metrics/mean/") for name in extra)  # of Keras 2
 
 
 @pytest.mark.parametrize("model", ["sequential", "functional", "subclassed"])
 def test_weights_alone_have_every_name_of_a_known_kind(model: str) -> None:
     expected = golden(model)
     with opened(f"{model}.weights.h5") as source:
-        named_so = [name for name in source.specs if not name.rpartition("/")[2].isdigit()]
-        for name in named_so:
+        known = {**source.aliases, **{name: name for name in source.specs}}
+        for name in set(expected) & set(known):
             np.testing.assert_array_equal(source.read(name), expected[name], strict=True)
-        numbered = {name.rpartition("/")[0] for name in set(source.specs) - set(named_so)}
-    assert numbered <= {"adam", "net", "time_distributed/shared"}
+        unknown = set(source.specs) - {known[name] for name in set(expected) & set(known)}
+        assert all(name.rpartition("/")[2].isdigit() for name in unknown)
+        numbered = {name.rpartition("/")[0] for name in unknown}
+    assert numbered <= {"optimizer", "", "time_distributed/layer"}
 
 
-def test_a_variable_has_its_path_and_its_name_without_the_model_as_aliases() -> None:
+def test_a_variable_is_named_by_its_place_and_has_its_path_and_keras_name_as_aliases() -> None:
     with opened("sequential.keras") as source:
-        aliases = {a for a, name in source.aliases.items() if name == "sequential/head/kernel"}
-        assert aliases == {"layers/dense_1/vars/0", "head/kernel"}
-        assert source.read("head/kernel").shape == (3, 2)
+        aliases = {a for a, name in source.aliases.items() if name == "head/kernel"}
+        assert aliases == {"layers/dense_1/vars/0", "sequential/head/kernel"}
+        assert source.read("sequential/head/kernel").shape == (3, 2)
+        assert aliases <= set(source.derived)
+
+
+def test_what_keras_named_by_counting_is_counted_in_the_model() -> None:
+    shapes = {f"layers/{group}/vars/{i}": (2,)
+              for group in ("dense", "dense_1", "dense_2", "conv2d") for i in (0, 1)}  # fmt: skip
+    groups = {"layers/dense": "dense_4", "layers/dense_1": "head", "layers/dense_2": "dense_5",
+              "layers/conv2d": "dense", "": "functional_3", "layers/input_layer": ""}  # fmt: skip
+    found = named(shapes, Model(groups))
+    kernels = {path: name for path, name in found.names.items() if path.endswith("/0")}
+    assert kernels == {
+        "layers/dense/vars/0": "layers/dense/vars/0",  # a convolution was given its name
+        "layers/dense_1/vars/0": "head/kernel",
+        "layers/dense_2/vars/0": "dense_1/kernel",
+        "layers/conv2d/vars/0": "layers/conv2d/vars/0",
+    }
+    assert found.aliases["dense_5/kernel"] == "dense_1/kernel"
 
 
 def test_roles_are_told_by_the_configuration() -> None:
     with opened("sequential.keras") as source:
         roles = {name: spec.role for name, spec in source.specs.items()}
-    assert roles["sequential/head/kernel"] == "trainable"
-    assert roles["sequential/frozen/kernel"] == "model"
-    assert roles["sequential/batch_normalization/moving_mean"] == "model"
-    assert roles["adam/sequential_head_bias_velocity"] == "slot"
-    assert roles["adam/iteration"] == roles["adam/learning_rate"] == "run"
+    assert roles["head/kernel"] == "trainable"
+    assert roles["frozen/kernel"] == "model"
+    assert roles["batch_normalization/moving_mean"] == "model"
+    assert roles["head/bias/velocity"] == "slot"
+    assert roles["optimizer/iteration"] == roles["optimizer/learning_rate"] == "run"
 
 
 def test_layers_in_lists_and_dicts_have_their_names() -> None:
     with opened("subclassed.weights.h5") as source:
         paths = {path: name for name, path in source.paths.items()}
-    assert paths["blocks/container/dense_1/vars/0"] == "net/dense_3/kernel"
-    assert paths["by_name/conv1d/vars/1"] == "net/conv1d/bias"
-    assert paths["vars/0"] == "net/0"
+        aliases = dict(source.aliases)
+    assert paths["blocks/container/dense_1/vars/0"] == "blocks/container/dense_1/kernel"
+    assert aliases["net/dense_3/kernel"] == "blocks/container/dense_1/kernel"
+    assert paths["by_name/conv1d/vars/1"] == "by_name/conv1d/bias"
+    assert aliases["net/conv1d/bias"] == "by_name/conv1d/bias"
+    assert (paths["vars/0"], aliases["net/0"]) == ("0", "0")
 
 
 def test_without_any_name_paths_serve() -> None:
@@ -119,19 +143,20 @@ def test_without_any_name_paths_serve() -> None:
     groups = dict.fromkeys(("layers/dense", "own", "layers/lstm", "layers/lstm/cell"), "")
     found = named(shapes, Model(groups)).names
     assert found["layers/dense/vars/1"] == "dense/bias"
-    assert found["layers/lstm/cell/vars/1"] == "lstm/lstm_cell/recurrent_kernel"
+    assert found["layers/lstm/cell/vars/1"] == "lstm/cell/recurrent_kernel"
     assert (found["own/vars/0"], found["free"]) == ("own/0", "free")
 
 
 def test_names_that_two_variables_would_have_are_paths() -> None:
-    shapes = {"a/vars/0": (2,), "b/vars/0": (2,)}
-    found = named(shapes, Model({"": "net", "a": "same", "b": "same"})).names
-    assert found == {path: path for path in shapes}
+    shapes = {"a/vars/0": (2,), "_a/vars/0": (2,)}
+    found = named(shapes, Model({"": "net", "a": "same", "_a": "same"}))
+    assert found.names == {path: path for path in shapes}
+    assert found.aliases == {}
 
 
 def test_bfloat16_is_read_as_what_it_is() -> None:
     with opened("bfloat16.weights.h5") as source:
-        spec = source.specs["sequential/dense/kernel"]
+        spec = source.specs["dense/kernel"]
         assert (spec.dtype, spec.shape) == ("bfloat16", (2, 2))
         assert np.isfinite(source.read(spec.name).astype(np.float32)).all()
 
@@ -142,10 +167,9 @@ def test_bfloat16_is_read_as_what_it_is() -> None:
 def test_like_lends_its_names() -> None:
     expected = golden("sequential")
     with opened("sequential.weights.h5", like=GOLDEN / "sequential.keras") as source:
-        assert "adam/sequential_head_kernel_momentum" in source.specs
-        assert source.specs["sequential/frozen/bias"].role == "model"
-        for name in source.specs:
-            np.testing.assert_array_equal(source.read(name), expected[name], strict=True)
+        assert source.specs["frozen/bias"].role == "model"
+        slot = expected["adam/sequential_head_kernel_momentum"]
+        np.testing.assert_array_equal(source.read("head/kernel/momentum"), slot, strict=True)
 
 
 def test_like_of_another_model() -> None:
@@ -160,7 +184,8 @@ def test_shards_are_one() -> None:
         assert set(source.specs) == set(whole.specs)
         assert sorted(source.read_order()) == sorted(source.specs)
         expected = golden("sharded")
-        for name in set(source.specs) & set(expected):
+        assert set(source.aliases) & set(expected)
+        for name in set(source.aliases) & set(expected):
             np.testing.assert_array_equal(source.read(name), expected[name], strict=True)
 
 

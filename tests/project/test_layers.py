@@ -19,7 +19,7 @@ LAYERS = (
     {"spec"},
     {"names"},
     {"binary"},
-    {"source", "layer"},
+    {"source", "layer", "keras_names"},
     {"formats"},
     {"sessions"},
     {"restore"},

@@ -15,7 +15,7 @@ convert diff verify CheckpointError session_for SmartInit get_model_loader Saver
 ChainInit WarmStartSettings VocabInfo SessionInit freeze_variables freeze ScaleGradient TorchModel
 TFGraph TrainConfig AutoResumeTrainConfig launch_train Trainer Callback ModelSaver MinSaver MaxSaver
 RunUpdateOps ProgressBar JSONWriter TensorBoardWriter Batches PredictConfig OfflinePredictor logger
-Source TensorSpec Diff Verification Report Session Frozen
+Source TensorSpec Diff Verification Report Session Frozen KerasModel
 """
 
 
@@ -60,6 +60,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ("TorchModel", "torch", "torch"),
         ("TFGraph", "tensorflow", "tf"),
         ("JaxModel", "flax", "jax"),
+        ("KerasModel", "keras", "keras"),
     ],
 )
 def test_a_missing_framework_is_told_with_its_extra(

@@ -146,6 +146,7 @@ class Frozen:
 def frozen_names(source: Source, patterns: Collection[Pattern]) -> list[str]:
     """Return the variables that *patterns* match by any of their names; slots are none.
 
+    A pattern that matches no name may mean what a live model's framework calls a variable.
     Raise FreezeError naming every pattern that matches nothing.
     """
     specs = source.specs
@@ -153,14 +154,19 @@ def frozen_names(source: Source, patterns: Collection[Pattern]) -> list[str]:
     names |= {alias: name for alias, name in source.aliases.items() if name in names}
     if not patterns:
         raise FreezeError("nothing to freeze: no pattern is given")
-    unmatched = idle(names, patterns)
+    synonyms = source.synonyms if isinstance(source, Session) else {}
+    lesser = {other: name for other, name in synonyms.items() if name in names.values()}
+    foreign = idle(names, patterns)
+    unmatched = idle(lesser, foreign)
     if unmatched:
         texts = [p if isinstance(p, str) else p.pattern for p in unmatched]
         rows = [f"  {text}{near_text(text, names)}" for text in texts]
         raise FreezeError(
             "\n".join([f"these patterns match none of {len(names)} variables:", *rows])
         )
-    return list(dict.fromkeys(names[name] for name in selected(names, patterns)))
+    found = [names[name] for name in selected(names, patterns)]
+    found += [lesser[name] for name in selected(lesser, foreign)]
+    return list(dict.fromkeys(found))
 
 
 def frozen_regions(source: Source, patterns: Mapping[Pattern, Index]) -> dict[str, Index]:

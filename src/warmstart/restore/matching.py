@@ -4,7 +4,7 @@ Names are equal after rules; `w` and `w:0` are one name, and either name of a ti
 tied variable will do.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 
 from ..errors import NameConflict
 from ..names import parent, without_output
@@ -37,7 +37,7 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
     others = {**session.synonyms, **session.aliases}
     for index, part in enumerate(parts):
         specs |= created_by(part, session)
-        matches, of_part = matches_of(part, index, specs, others)
+        matches, of_part = matches_of(part, index, specs, others, {*session.synonyms})
         met += matches
         ties += of_part
     asked = [m for m in met if with_run or parts[m.part].explicit or m.target.role != "run"]
@@ -99,7 +99,7 @@ def specs_by_every_name(source: Source) -> dict[str, TensorSpec]:
 
 
 def matches_of(
-    part: Part, index: int, specs: Specs, aliases: Mapping[str, str]
+    part: Part, index: int, specs: Specs, aliases: Mapping[str, str], synonyms: Set[str]
 ) -> tuple[list[Match], list[Tie]]:
     """Return the matches of one part by name alone, and the ties whose values must be equal.
 
@@ -114,6 +114,7 @@ def matches_of(
             source, own = spec_from(recipe, known), without_aliases(recipe, others)
             match = Match(target, source, first_name(recipe), index, own)
             found.setdefault(target.name, []).append((bare, match))
+    found = without_second_best(found, {*part.source.derived}, synonyms)
     refuse_conflicts(found, part.label)
     matches: list[Match] = []
     ties: list[Tie] = []
@@ -122,6 +123,30 @@ def matches_of(
         matches.append(first)
         ties += [Tie(first, match) for _, match in claims if match.recipe != first.recipe]
     return matches, ties
+
+
+def without_second_best(
+    found: Mapping[str, list[tuple[str, Match]]], derived: Set[str], synonyms: Set[str]
+) -> dict[str, list[tuple[str, Match]]]:
+    """Return the claims on each variable without those by a lesser name, if there are better ones.
+
+    Names that are *derived* say where a tensor lies, and *synonyms* what files of a framework call
+    a variable: Keras numbers its layers.  Such a name counts only while neither its tensor nor its
+    variable is matched by a real one.
+    """
+    if not derived and not synonyms:
+        return dict(found)
+
+    def is_lesser(bare: str, match: Match) -> bool:
+        return bare in synonyms or (bare == match.old and bare in derived)
+
+    best = {n: [c for c in claims if not is_lesser(*c)] for n, claims in found.items()}
+    taken = {match.recipe for claims in best.values() for _, match in claims}
+    return {
+        name: left
+        for name, claims in found.items()
+        if (left := best[name] or [c for c in claims if c[1].recipe not in taken])
+    }
 
 
 def refuse_conflicts(found: Mapping[str, list[tuple[str, Match]]], label: str) -> None:

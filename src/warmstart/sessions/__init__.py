@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 #: engine -> (module, the framework's package)
+#: A Keras model is a module of PyTorch or TensorFlow too, and so Keras is asked first.
 ENGINES: dict[str, tuple[str, str]] = {
+    "keras": ("warmstart.sessions.keras", "keras"),
     "torch": ("warmstart.sessions.torch", "torch"),
     "tf": ("warmstart.sessions.tf_graph", "tensorflow"),
     "tf2": ("warmstart.sessions.tf2", "tensorflow"),
@@ -48,8 +50,10 @@ def session_for(model: Any, *, optimizer: Any = None, **options: Any) -> Session
     """Return the session on a live *model*; a Session passes through unchanged.
 
     *model* is a `tf.compat.v1.Session`, a `tf.Module`, a `tf.train.Checkpoint`, a
-    `torch.nn.Module`, an `nnx.Module`, a pytree with a `jax.Array` in it, or anything with a
-    `.session` (`TorchModel`, `JaxModel`, a trainer).  With *optimizer* its slots are variables too.
+    `torch.nn.Module`, a `keras.Model`, an `nnx.Module`, a pytree with a `jax.Array` in it, or
+    anything with a `.session` (`TorchModel`, `JaxModel`, a trainer).  With *optimizer* its slots
+    are variables too; a compiled Keras model brings its own.  A Keras model that is not built yet
+    takes `input_shape=`, and then has no memory for variables before they get their values.
     """
     if isinstance(model, Session):
         return model
@@ -62,6 +66,7 @@ def session_for(model: Any, *, optimizer: Any = None, **options: Any) -> Session
             return session  # type: ignore[no-any-return]
     raise TypeError(
         f"no session is known for a {type(model).__module__}.{type(model).__qualname__}; "
-        "expected a torch.nn.Module, a tf.compat.v1.Session, a tf.Module, an nnx.Module, a tree of "
-        "jax.Arrays, a model for training (TorchModel, TFGraph, TFModule, JaxModel), or a Session"
+        "expected a torch.nn.Module, a keras.Model, a tf.compat.v1.Session, a tf.Module, an "
+        "nnx.Module, a tree of jax.Arrays, a model for training (TorchModel, KerasModel, TFGraph, "
+        "TFModule, JaxModel), or a Session"
     )

@@ -1,17 +1,21 @@
-"""The variables of a `.weights.h5` by the names that a model shows: from paths to names.
+"""The variables of a `.weights.h5` by their place in the model: from paths to names.
 
-    layers/dense_1/vars/0      ->      sequential/head/kernel
+    layers/dense_1/vars/0      ->      head/kernel      as a live model's session says (structure)
+                                       sequential/head/kernel         as Keras says, an alias
 
 The layers' own names are from the groups' attribute "name" (of newer Keras 3), or from the
-configuration; a variable's from the kind of its layer.  As in Keras, what stands in a functional
-model is not named after it: those layers were built before it was.  What is not certain keeps its
-number, and names that would not be unique are paths.
+configuration; a variable's from the kind of its layer.  In Keras' names, what stands in a
+functional model is not named after it: those layers were built before it was.  What is not certain
+keeps its number, and names that would not be unique are paths.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...keras_names import Member, numbered, own_scope
+from ...names import inside
 from ...names import last as last_part
 from ...names import parent as scope_of
 from ...names import parts as parts_of
@@ -41,24 +45,26 @@ def named(shapes: Mapping[str, tuple[int, ...]], model: Model) -> Naming:
     members = by_group(shapes)
     order = {path: i for i, path in enumerate(layers)}
     groups = sorted(members, key=lambda g: (g.startswith(OPTIMIZER), order.get(g, len(order))))
-    found, roles = dict[str, str](), dict[str, str]()
+    shown, own, roles = dict[str, str](), dict[str, str](), dict[str, str]()
     for group in groups:
         if parts_of(group)[0] == OPTIMIZER:
             continue
-        for path, name in zip(members[group], tree.variables(group, members[group]), strict=True):
-            found[path] = name
-            if role := tree.role(group, name):
+        last = tree.last_parts(group, members[group])
+        for path, leaf in zip(members[group], last, strict=True):
+            shown[path] = "/".join([*tree.scope(group), leaf])
+            own[path] = below(tree.own_scope(group), leaf)
+            if role := tree.role(group, leaf):
                 roles[path] = role
     for group in groups:
         if parts_of(group)[0] == OPTIMIZER:
-            named_slots = optimizer_names(
-                group, members[group], shapes=shapes, names=found, roles=roles, model=model
+            of_optimizer = optimizer_names(
+                group, members[group], shapes=shapes, names=shown, own=own, roles=roles, model=model
             )
-            for path, (name, role) in named_slots.items():
-                found[path], roles[path] = name, role
-    found |= {path: path for path in shapes if path not in found}
-    names = unique(found)
-    return Naming(names, roles, aliases_of(names, tree.root))
+            for path, each in of_optimizer.items():
+                shown[path], own[path], roles[path] = each.shown, each.own, each.role
+    own |= {path: path for path in shapes if path not in own}
+    names = unique(own)
+    return Naming(names, roles, aliases_of(names, shown, tree.root))
 
 
 def by_group(paths: Iterable[str]) -> dict[str, list[str]]:
@@ -88,27 +94,38 @@ class Tree:
         root = self._name("") if "" in model.groups or "" in layers else ""
         self.root = "" if self._is_functional("") or model.old else root
 
-    def variables(self, group: str, paths: list[str]) -> list[str]:
-        """Return the names of the variables at *paths*, which are all of *group*."""
+    def last_parts(self, group: str, paths: list[str]) -> Sequence[str]:
+        """Return the last parts of the names of the variables at *paths*, all of *group*."""
         layer = self._layers.get(group)
         config = None if layer is None else layer.config
         known = variables_of(self._kind(group), config, len(paths))
-        last = known or [last_part(path) for path in paths]
-        scope = self._scope(group)
-        return ["/".join([*scope, name]) for name in last]
+        return known or [last_part(path) for path in paths]
 
-    def role(self, group: str, name: str) -> str | None:
+    def role(self, group: str, leaf: str) -> str | None:
         """Return the role of a variable, None where the file does not tell."""
         if group.startswith("metrics") or self._kind(group) == "seed_generator":
             return "run"
-        if last_part(name) in UNTRAINED:
+        if leaf in UNTRAINED:
             return "model"
         if group not in self._layers:
             return None
         return "trainable" if self._layers[group].trainable else "model"
 
-    def _scope(self, group: str) -> list[str]:
-        """Return the names that lead to the layer at *group*."""
+    def own_scope(self, group: str) -> str:
+        """Return where the layer at *group* stands in the model, as a session names it."""
+        return own_scope(group, self._members)
+
+    def _members(self, container: str) -> list[Member]:
+        """Return the layers in the list of a model's layers at *container*, in their order."""
+        paths = {
+            below(container, parts_of(inner)[0])
+            for path in (*self._groups, *self._layers)
+            if (inner := inside(path, container))
+        }
+        return [Member(last_part(path), self._stated(path)) for path in sorted(paths, key=in_order)]
+
+    def scope(self, group: str) -> list[str]:
+        """Return the names that lead to the layer at *group* as Keras shows them."""
         scope = [self.root] if self.root else []
         path = ""
         for part in parts_of(group) if group else ():
@@ -137,13 +154,15 @@ class Tree:
 
     def _name(self, path: str) -> str:
         """Return the name of the layer at *path*."""
-        stated = self._groups.get(path)
-        if stated:
-            return stated
-        if path in self._layers:
-            return self._layers[path].name
         own, _ = self._part(path)
-        return own or last_part(path)
+        return self._stated(path) or own or last_part(path)
+
+    def _stated(self, path: str) -> str:
+        """Return the name that the file states of the layer at *path*, "" where it states none."""
+        stated = self._groups.get(path)
+        if not stated and path in self._layers:
+            return self._layers[path].name
+        return stated or ""
 
     def _kind(self, path: str) -> str | None:
         """Return the kind of layer at *path*, None if it is not known."""
@@ -158,13 +177,28 @@ class Tree:
         return PARTS.get(kind or "", {}).get(attribute, (None, None))
 
 
-def aliases_of(names: Mapping[str, str], root: str) -> dict[str, str]:
-    """Return the paths as other names, and the names without the model's own, often a number's."""
+def aliases_of(names: Mapping[str, str], shown: Mapping[str, str], root: str) -> dict[str, str]:
+    """Return the other names of what has *names*: its path, and what Keras shows.
+
+    Of the latter also without the model's own name, which often is a number's.
+    """
     aliases = {path: name for path, name in names.items() if path != name}
     taken = {*names.values(), *aliases}
-    for name in list(names.values()):
-        short = name.removeprefix(root + "/") if root else name
-        if short not in taken and "/" in short:
-            aliases[short] = name
-            taken.add(short)
+    counts = Counter(shown.values())
+    short = {path: name.removeprefix(root + "/") if root else name for path, name in shown.items()}
+    for others in (shown, {path: name for path, name in short.items() if "/" in name}):
+        for path, other in others.items():
+            if counts[shown[path]] == 1 and other not in taken:
+                aliases[other] = names[path]
+                taken.add(other)
     return aliases
+
+
+def in_order(path: str) -> tuple[str, int]:
+    """Return what sorts the members of a list as they stand in it, class by class.
+
+    >>> sorted(["layers/dense_10", "layers/dense_2", "layers/dense"], key=in_order)
+    ['layers/dense', 'layers/dense_2', 'layers/dense_10']
+    """
+    kind, number = numbered(last_part(path))
+    return kind, number

@@ -1,7 +1,8 @@
-"""The variables of an optimizer by Keras' names: `adam/dense_kernel_momentum`."""
+"""The variables of an optimizer: `dense/kernel/momentum`, as Keras calls it
+`adam/dense_kernel_momentum`."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...names import last as last_part
 from .kinds import KEPT_FIRST, OLD_OPTIMIZERS, OPTIMIZERS, chosen, snake_case
@@ -13,38 +14,50 @@ if TYPE_CHECKING:
 OPTIMIZER = "optimizer"
 
 
+class OptimizerVariable(NamedTuple):
+    """What a variable of an optimizer is called, by Keras and here, and what it is for."""
+
+    shown: str
+    own: str
+    role: str
+
+
 def optimizer_names(
     group: str,
     paths: list[str],
     *,
     shapes: Mapping[str, tuple[int, ...]],
     names: Mapping[str, str],
+    own: Mapping[str, str],
     roles: Mapping[str, str],
     model: "Model",
-) -> dict[str, tuple[str, str]]:
-    """Return name and role of each variable of the optimizer saved in *group*.
+) -> dict[str, OptimizerVariable]:
+    """Return the names and the role of each variable of the optimizer saved in *group*.
 
-    *names* and *roles* are those of the model's variables, in their order.  The step and the rate
-    come first; slots are named where the configuration says which there are and all shapes agree,
-    and numbered where not.
+    *names*, *own* and *roles* are those of the model's variables, in their order.  The step and the
+    rate come first; slots are named where the configuration says which there are and all shapes
+    agree, and numbered where not.
     """
     compiled = compiled_optimizer(model) if group == OPTIMIZER else None
     scope = model.groups.get(group) or (compiled and compiled[1].get("name")) or group
     counters = len([path for path in paths[:2] if shapes[path] == ()])
     found = {}
     for path, name in zip(paths, ("iteration", "learning_rate")[:counters], strict=False):
-        found[path] = (name if model.old else f"{scope}/{name}", "run")
+        shown = name if model.old else f"{scope}/{name}"
+        found[path] = OptimizerVariable(shown, below(group, name), "run")
     rest = paths[counters:]
     trained = [path for path in names if roles.get(path) == "trainable"]
     slots = list(slots_of(compiled, trained, old=model.old)) if compiled else []
     if [shapes[path] for path in rest] == [shapes[variable] for variable, _ in slots]:
         for path, (variable, slot) in zip(rest, slots, strict=True):
-            name = names[variable]
-            new = f"{scope}/{name.replace('/', '_')}_{slot}"
-            found[path] = (f"{scope}/{slot}/{name}" if model.old else new, "slot")
+            flat = names[variable].replace("/", "_")
+            shown = f"{scope}/{slot}/{names[variable]}" if model.old else f"{scope}/{flat}_{slot}"
+            found[path] = OptimizerVariable(shown, below(own[variable], slot), "slot")
         return found
-    numbered = {path: (below(scope, last_part(path)), "slot") for path in rest}
-    return found | numbered
+    for path in rest:
+        number = last_part(path)
+        found[path] = OptimizerVariable(below(scope, number), below(group, number), "slot")
+    return found
 
 
 def compiled_optimizer(model: "Model") -> tuple[str, Mapping[str, Any]] | None:

@@ -27,16 +27,21 @@ ACCELERATORS = ("cuda", "xpu")
 
 def state(module: nn.Module, optimizer: NamedOptimizer) -> dict[str, Any]:
     """Return the run state; what it cannot hold is left out, and `unresumable` names it."""
-    found: dict[str, Any] = {
-        "rng": array_of("the random state", torch.get_rng_state()),
-        "accelerators": accelerator_states(),
-        "threads": torch.get_num_threads(),
-    }
+    found = process_state()
     if extra := held(extra_states(module)):
         found["extra_state"] = extra
     if not isinstance(optimizer.optimizer, NoOptimizer):
         found["optimizer"] = optimizer_state(optimizer)
     return found
+
+
+def process_state() -> dict[str, Any]:
+    """Return what belongs to the process: states of its generators, and its threads."""
+    return {
+        "rng": array_of("the random state", torch.get_rng_state()),
+        "accelerators": accelerator_states(),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def accelerator_states() -> dict[str, list[Any]]:

@@ -1,0 +1,193 @@
+"""What gradient processors do to the gradients of a Keras model, on each backend.
+
+They have their turn in `Optimizer.apply` (guard.py), which every training loop ends in.  Where
+steps are compiled, a watcher is called from within: on JAX by a callback of the runtime, in
+TensorFlow by one that XLA does not have, so that `jit_compile=False` is needed.  An error it raises
+stops the step before anything is assigned.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import ops
+
+from ..processing import Processor, processed
+from .arrays import BACKEND
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: A gradient with its variable.
+Pairs = list[tuple[Any, Any]]
+
+
+class ProcessedGradients:
+    """The gradients of a model's variables, under their names; called with pairs."""
+
+    def __init__(
+        self, processors: Iterable[Processor], variables: Mapping[str, Any], *, xla: bool
+    ) -> None:
+        """Take the trainable *variables* by name; RuleError for what a processor says of none."""
+        self._processors = tuple(processors)
+        self._names = {id(live): name for name, live in variables.items()}
+        self._variables = dict(variables)
+        self._xla = xla
+        self.errors: list[BaseException] = []
+        for processor in self._processors:
+            processor.check(list(variables))
+
+    def __call__(self, optimizer: Any, pairs: Pairs) -> Pairs:
+        """Return *pairs* with what the processors make of each gradient; without those with none.
+
+        The loss may have been scaled for *optimizer*; gradients are processed without that.
+        """
+        scale = optimizer.loss_scale_factor
+        named = {self._names.get(id(v), v.path): unscaled(gradient, scale) for gradient, v in pairs}
+        live = {self._names.get(id(v), v.path): v for _, v in pairs}
+        operations = KerasOps(live, self.errors, xla=self._xla)
+        found = processed(self._processors, named, operations)
+        left = [(gradient, live[name]) for name, gradient in found.items() if gradient is not None]
+        return operations.after_watchers(left)
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Let what a watcher raises in the block come out of it as it is."""
+        self.errors.clear()
+        try:
+            yield
+        except Exception:
+            if self.errors:
+                raise self.errors[0] from None
+            raise
+
+
+def unscaled(gradient: Any, scale: float | None) -> Any:
+    """Return *gradient* of a loss that was not multiplied by *scale*."""
+    return gradient if gradient is None or scale is None else gradient / scale
+
+
+class KerasOps:
+    """What processors ask for, of dense gradients and of TensorFlow's of single rows."""
+
+    def __init__(
+        self, variables: Mapping[str, Any], errors: list[BaseException], *, xla: bool
+    ) -> None:
+        self._variables = variables
+        self._errors = errors
+        self._xla = xla
+        self._watched: list[Any] = []
+
+    def scaled(self, gradient: Any, factor: float) -> Any:
+        return with_values(gradient, values_of(gradient) * factor)
+
+    def clipped(self, gradients: Sequence[Any], norm: float) -> list[Any]:
+        squares = [ops.sum(ops.square(wide(values_of(gradient)))) for gradient in gradients]
+        whole = ops.sqrt(ops.sum(ops.stack(squares)))
+        factor = norm / ops.maximum(whole, norm)
+        return [
+            with_values(each, values * ops.cast(factor, values.dtype))
+            for each in gradients
+            for values in [values_of(each)]
+        ]
+
+    def watched(self, gradient: Any, watcher: "Callable[[np.ndarray], None]") -> Any:
+        values = values_of(gradient)
+        if BACKEND == "torch":
+            from ..torch.arrays import array_of
+
+            watcher(array_of("a gradient", values))
+        elif BACKEND == "jax":
+            watch_in_jax(values, self._guarded(watcher))
+        else:
+            self._watched.append(watch_in_tensorflow(values, self._guarded(watcher), self._xla))
+        return gradient
+
+    def variable(self, name: str) -> Any:
+        return self._variables[name]
+
+    def after_watchers(self, pairs: Pairs) -> Pairs:
+        """Return *pairs* that are there only once every watcher has seen what it asked for."""
+        if not self._watched:
+            return pairs
+        import tensorflow as tf
+
+        with tf.control_dependencies(self._watched):
+            return [
+                (with_values(gradient, tf.identity(values_of(gradient))), v)
+                for gradient, v in pairs
+            ]
+
+    def _guarded(self, watcher: "Callable[[np.ndarray], None]") -> "Callable[[np.ndarray], None]":
+        """Return *watcher*, whose errors are kept: a runtime would make others of them."""
+
+        def watch(array: "np.ndarray") -> None:
+            try:
+                watcher(array)
+            except BaseException as error:
+                self._errors.append(error)
+                raise
+
+        return watch
+
+
+def watch_in_jax(values: Any, watcher: "Callable[[np.ndarray], None]") -> None:
+    """Show *values* to *watcher* in every step."""
+    import jax
+    import numpy as np
+
+    jax.debug.callback(lambda array: watcher(np.array(array)), values, ordered=True)
+
+
+def watch_in_tensorflow(values: Any, watcher: "Callable[[np.ndarray], None]", xla: bool) -> Any:
+    """Return an operation that shows *values* to *watcher*."""
+    import numpy as np
+    import tensorflow as tf
+
+    if tf.inside_function() and xla:
+        raise ValueError(
+            "this gradient processor looks at values in every step, which TensorFlow cannot do in "
+            "a step that XLA compiles: model.compile(..., jit_compile=False)"
+        )
+
+    def watch(tensor: Any) -> None:
+        watcher(np.array(tensor))
+
+    return tf.py_function(watch, [values], [])
+
+
+def wide(values: Any) -> Any:
+    """Return *values* in float32 at least, in which the sum of squares does not overflow."""
+    narrow = keras.backend.standardize_dtype(values.dtype) in ("float16", "bfloat16")
+    return ops.cast(values, "float32") if narrow else values
+
+
+def is_sparse(gradient: Any) -> bool:
+    """Return whether *gradient* is TensorFlow's of single rows, a tf.IndexedSlices."""
+    return hasattr(gradient, "dense_shape")
+
+
+def values_of(gradient: Any) -> Any:
+    """Return the values of *gradient*, each row once."""
+    if not is_sparse(gradient):
+        return gradient
+    return summed(gradient).values
+
+
+def summed(gradient: Any) -> Any:
+    """Return a gradient of single rows with each row once."""
+    import tensorflow as tf
+
+    rows, places = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, places, tf.shape(rows)[0])
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
+def with_values(gradient: Any, values: Any) -> Any:
+    """Return a gradient like *gradient* with other *values*."""
+    if not is_sparse(gradient):
+        return values
+    import tensorflow as tf
+
+    return tf.IndexedSlices(values, tf.unique(gradient.indices)[0], gradient.dense_shape)

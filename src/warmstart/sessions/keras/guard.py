@@ -1,0 +1,172 @@
+"""What stands between gradients and variables, in every optimizer of Keras, while it is needed.
+
+    BaseOptimizer.apply                     frozen variables and their gradients are left out: no
+                                            decay, no momentum, no constraint, no moving average;
+                                            frozen parts of variables are put back; processors of
+                                            gradients have their turn
+    BaseOptimizer.finalize_variable_values  the moving average replaces no frozen variable
+
+`fit`, `train_on_batch` and loops of one's own end in `apply`, on every backend, also of an
+optimizer that is made or compiled later.  The variables stay trainable for Keras, so what it has
+built for them, an optimizer's slots and their order, stays valid.  The methods are replaced while
+anything is frozen or processed, and put back afterwards.  Steps are compiled, so whoever freezes
+has them compiled anew.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from keras.src.backend import name_scope
+from keras.src.optimizers.base_optimizer import BaseOptimizer
+
+from .regions import kept, masked
+
+
+class Holder(Protocol):
+    """Whoever holds variables still."""
+
+    variables: tuple[Any, ...]  # wholly
+    masks: dict[int, np.ndarray]  # id of a variable -> where it is held
+
+
+#: Who holds variables still, by the model they belong to: a model that is gone is forgotten.
+HOLDERS: WeakKeyDictionary[Any, list[Holder]] = WeakKeyDictionary()
+
+#: (gradient, variable) pairs, and what makes of those that an optimizer is given those it sees.
+Pairs = list[tuple[Any, Any]]
+Processing = Callable[[Any, Pairs], Pairs]
+PROCESSING: WeakKeyDictionary[Any, Processing] = WeakKeyDictionary()
+
+APPLY = BaseOptimizer.apply
+FINALIZE = BaseOptimizer.finalize_variable_values
+
+
+def add(model: Any, holder: Holder) -> None:
+    """Hold the variables of *holder* still until it is removed."""
+    HOLDERS.setdefault(model, []).append(holder)
+    install()
+
+
+def remove(model: Any, holder: Holder) -> None:
+    """Hold them no longer."""
+    HOLDERS[model].remove(holder)
+    install()
+
+
+def process(optimizer: Any, processing: Processing) -> None:
+    """Let *processing* have every gradient before *optimizer* has."""
+    PROCESSING[optimizer] = processing
+    install()
+
+
+def install() -> None:
+    """Put our methods in the place of Keras' own, or these back if nobody needs ours."""
+    needed = any(HOLDERS.values()) or len(PROCESSING) > 0
+    BaseOptimizer.apply = apply if needed else APPLY
+    BaseOptimizer.finalize_variable_values = finalize if needed else FINALIZE
+
+
+def holders() -> Iterator[Holder]:
+    """Yield whoever holds anything now."""
+    for each in tuple(HOLDERS.values()):
+        yield from each
+
+
+def is_held(variable: Any) -> bool:
+    """Return whether all of *variable*, Keras' or the backend's own, is held still."""
+    return any(variable is v or variable is v._value for h in holders() for v in h.variables)
+
+
+def mask_of(variable: Any) -> np.ndarray | None:
+    """Return where *variable* is held still, None if nowhere in particular."""
+    masks = [h.masks[id(variable)] for h in holders() if id(variable) in h.masks]
+    found: np.ndarray | None = None
+    for mask in masks:
+        found = mask if found is None else found | mask
+    return found
+
+
+def apply(self: Any, grads: Sequence[Any], trainable_variables: Any = None) -> None:
+    """Apply gradients as Keras does, to what is not frozen."""
+    given = self._trainable_variables if trainable_variables is None else trainable_variables
+    variables = list(given)
+    held = {id(v) for v in (*variables, *self._trainable_variables) if is_held(v)}
+    masks = {id(v): mask for v in variables if (mask := mask_of(v)) is not None}
+    processing = PROCESSING.get(self)
+    unbuilt = trainable_variables is None and not self.built  # Keras says what to do
+    if unbuilt or not (held or masks or processing):
+        APPLY(self, grads, trainable_variables)
+        return
+    if not self.built:  # for all of them: they may be thawed
+        with name_scope(self.name, caller=self):
+            self.build(variables)
+    pairs = [
+        (masked(gradient, masks.get(id(v))), v)
+        for gradient, v in zip(grads, variables, strict=True)
+        if id(v) not in held
+    ]
+    with ExitStack() as stack:
+        if processing is not None:
+            pairs = processing(self, pairs)
+            stack.enter_context(unscaled(self))
+        stack.enter_context(narrowed(self, held))
+        stack.enter_context(kept(self, [v for v in variables if id(v) in masks], masks))
+        if pairs:
+            APPLY(self, [gradient for gradient, _ in pairs], [v for _, v in pairs])
+        else:
+            self._iterations.assign_add(1)
+
+
+def finalize(self: Any, var_list: Sequence[Any]) -> None:
+    """Replace variables by their moving averages as Keras does, but for what is frozen."""
+    held = {id(v) for v in (*var_list, *self._trainable_variables) if is_held(v)}
+    masks = {id(v): mask for v in var_list if (mask := mask_of(v)) is not None}
+    with narrowed(self, held), kept(self, [v for v in var_list if id(v) in masks], masks):
+        FINALIZE(self, [v for v in var_list if id(v) not in held])
+
+
+@contextmanager
+def narrowed(optimizer: Any, held: set[int]) -> Iterator[None]:
+    """Let *optimizer* know nothing of variables whose ids are *held* where it moves all it knows.
+
+    That is the moving average, and what gradients are accumulated in.
+    """
+    own = vars(optimizer)
+    variables = own["_trainable_variables"]
+    left = [id(v) not in held for v in variables]
+    changed: dict[str, Any] = {}
+    if not all(left) and optimizer.use_ema:
+        averages = own["_model_variables_moving_average"]
+        changed["_trainable_variables"] = only(variables, left)
+        changed["_model_variables_moving_average"] = only(averages, left)
+    if not all(left) and optimizer.gradient_accumulation_steps:
+        accumulated = zip(own["_accumulated_gradients"], left, strict=True)
+        changed["_accumulated_gradients"] = [each if keep else None for each, keep in accumulated]
+    with replaced(own, changed):
+        yield
+
+
+def only(items: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
+    """Return those of *items* that are *wanted*."""
+    return [each for each, keep in zip(items, wanted, strict=True) if keep]
+
+
+@contextmanager
+def unscaled(optimizer: Any) -> Iterator[None]:
+    """Let *optimizer* take gradients whose scale has been taken away already."""
+    with replaced(vars(optimizer), {"loss_scale_factor": None}):
+        yield
+
+
+@contextmanager
+def replaced(own: dict[str, Any], changed: dict[str, Any]) -> Iterator[None]:
+    """Put *changed* into *own* for the length of the block."""
+    before = {key: own[key] for key in changed}
+    own.update(changed)
+    try:
+        yield
+    finally:
+        own.update(before)
