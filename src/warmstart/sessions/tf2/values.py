@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager.context import context
 
 from ...errors import RestoreMismatch, UnsupportedCheckpoint
 from ...spec import ITEMSIZES, TensorSpec, spec_of
@@ -38,9 +39,12 @@ def write(variable: Variable, array: np.ndarray) -> None:
 
 
 def as_tensor(array: np.ndarray) -> Any:
-    """Return a tensor on a copy of *array*, made where TensorFlow takes it as it is."""
+    """Return a tensor on a copy of *array*, made where TensorFlow takes it as it is.
+
+    `tf.convert_to_tensor` would copy that once more in Python, and again in C.
+    """
     memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
     begin = -memory.ctypes.data % ALIGNMENT
     copy = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
-    return tf.convert_to_tensor(copy)
+    return tf.__internal__.EagerTensor(copy, context().device_name)
