@@ -19,3 +19,10 @@ def test_it_keeps_its_contract(folder: str, tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_fine_tuning_in_tensorflow_2_goes_on_where_it_was(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "tf2" / "finetune.py"), str(tmp_path)]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stdout.endswith("80 steps; the encoder is as it was\n"), done.stderr

@@ -77,4 +77,4 @@ def left_behind(plan: Plan, index: int, part: Part) -> tuple[str, ...]:
     ]
     by_table = {name for name in training_only(specs, left) if not is_counter(name)}
     slots = by_table | slots_in(specs, left)
-    return tuple(name for name in left if name in slots)
+    return tuple(name for name in left if name in slots and specs[name].role != "run")

@@ -55,6 +55,7 @@ def test_a_module_and_its_optimizer_get_everything(saved, make_net, make_optimiz
     filled = roles(session, "trainable", "model", "slot")
     assert set(report.loaded) == filled
     assert report.missing == ()
+    assert "lost" not in str(report)  # counters and settings of optimizers are no slots
     assert all(np.array_equal(found[name], expected[name]) for name in filled)
 
 
