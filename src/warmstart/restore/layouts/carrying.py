@@ -30,6 +30,7 @@ class Place:
     """A layer of the model with its variables under the leaves of its kind."""
 
     layer: Layer
+    scopes: Sequence[str]  # in which the layer's tensors may stand
     names: Mapping[str, str]  # leaf -> the session's own name
     side: Side
 
@@ -94,7 +95,7 @@ def places_of(session: Session) -> list[Place]:
         side = Side(
             str(session.convention), {n: specs[name] for n, name in names.items()}, layer.options
         )
-        result.append(Place(layer, names, side))
+        result.append(Place(layer, scopes_of(layer), names, side))
     return result
 
 
@@ -115,7 +116,8 @@ def carry(part: Part, conventions: set[str], places: Iterable[Place], faults: li
         origin |= one.origin
         found_place |= one.used
         idle |= one.idle
-    kept = {name: made for name, made in part.origin.items() if name not in found_place | idle}
+    gone = found_place | idle
+    kept = {name: made for name, made in part.origin.items() if name not in gone}
     return replace(part, origin=kept | origin, withheld=part.withheld | idle)
 
 
@@ -178,7 +180,7 @@ def named(leaf: str, spellings: Iterable[str], place: Place, index: Index) -> st
     found = {
         name: None
         for spelling in spellings
-        for scope in scopes_of(place)
+        for scope in place.scopes
         for name in index.under(scope, spelling)
     }
     if len(found) > 1:
@@ -186,13 +188,13 @@ def named(leaf: str, spellings: Iterable[str], place: Place, index: Index) -> st
     return next(iter(found), None)
 
 
-def scopes_of(place: Place) -> list[str]:
-    """Return the scopes in which the layer's tensors may stand: its path, and its variables' own.
+def scopes_of(layer: Layer) -> list[str]:
+    """Return the scopes in which a layer's tensors may stand: its path, and its variables' own.
 
     The statistics of a layer of linen stand in another collection than its weights.
     """
-    scopes = [place.layer.path]
-    for leaf, name in place.layer.variables.items():
+    scopes = [layer.path]
+    for leaf, name in layer.variables.items():
         if dotted(name) == dotted(leaf):
             scopes.append("")
         elif dotted(name).endswith("." + dotted(leaf)):
@@ -211,4 +213,4 @@ def counters(place: Place, index: Index) -> list[str]:
     if place.layer.kind != "batch_norm":
         return []
     own = [name for leaf, name in place.layer.variables.items() if leaf == COUNTER]
-    return own or [name for scope in scopes_of(place) for name in index.under(scope, COUNTER)]
+    return own or [name for scope in place.scopes for name in index.under(scope, COUNTER)]
