@@ -192,6 +192,13 @@ def test_the_page_says_the_size_of_the_file(tmp_path, session):
     assert ">48 B<" in html
 
 
+def test_the_page_says_what_became_of_slots(session):
+    arrays = {name: np.zeros(spec.shape, np.float32) for name, spec in session.specs.items()}
+    arrays |= {"old/w": np.zeros(2), "old/w/Adam": np.zeros(2)}
+    text = " ".join(Page(ws.DictRestore(arrays).init(session).to_html()).texts)
+    assert "Optimizer state old/w/Adam: lost, slots in the dict" in text
+
+
 def test_the_page_of_what_is_complete():
     page = ws.DictRestore({"w": np.zeros(2, np.float32)}).init(model("w")).to_html()
     assert "1 of 1 variable loaded" in page

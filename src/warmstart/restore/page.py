@@ -93,11 +93,12 @@ def bar(verdicts: Counter[str], done: bool) -> str:
 
 def attention(report: "Report") -> Iterator[str]:
     """Yield what was not loaded, in groups, with the reason and what may have been meant."""
-    plan = report.plan
+    plan, slots = report.plan, report.slots.rows()
     reasons = [
         ("mismatched", "Do not fit", [f"{n}: {why}" for n, why in report.mismatched.items()]),
         ("missing", "In the model, in no checkpoint", grouped(report.missing)),
         ("unused", "In a checkpoint, not in the model", grouped(report.unused)),
+        ("slots", "Optimizer state", [f"{n}: {fate}, {why}" for fate, n, why in slots]),
     ]
     perhaps = [
         f"{draft}{f' (a guess: {draft.doubt})' if draft.doubt else ''}"
