@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from warmstart.restore.draft_files import draft_text
 from warmstart.restore.drafts import drafts_of
 from warmstart.restore.near_misses import nearest
+from warmstart.restore.plan import Verdict
 from warmstart.restore.recipe import spec_from
-from warmstart.restore.rules import apply
+from warmstart.restore.sessinit import SourceRestore
+from warmstart.restore.stand_in import StandIn
+from warmstart.source import ListedSource
 from warmstart.spec import TensorSpec
 
 FOUND = json.loads((Path(__file__).parent / "renamed_models.json").read_text())
@@ -84,17 +88,26 @@ def test_what_is_suggested_fits(target, source, of):
         assert math.prod(source[near.old].shape) == target[name].size
 
 
+class Shapes(ListedSource):
+    """A checkpoint of which only the names and shapes matter."""
+
+    def __init__(self, specs):
+        self._specs = specs
+
+    def read(self, name):
+        raise AssertionError("a plan reads nothing")
+
+
 @pytest.mark.parametrize(("target", "source", "of"), CASES, ids=IDS)
-def test_the_drafted_rules_rename_as_suggested_and_nothing_else(target, source, of):
-    target, source = side(target), side(source)
-    near = nearest(target, source)
-    drafts = drafts_of(near, source)
-    renames = [draft.lines[0] for draft in drafts]
-    origin = apply(renames, source).origin
-    assert {new: origin[new] for new in near} == {new: found.old for new, found in near.items()}
-    moved = {new for new, old in origin.items() if new != old}
-    assert moved <= {*near}
-    assert sum(len(draft.moves) for draft in drafts) == len(near)
+def test_the_drafted_file_loads_all_that_is_suggested(target, source, of, tmp_path):
+    source, model = Shapes(side(source)), StandIn(Shapes(side(target)))
+    plan = SourceRestore(source).plan(model)
+    suggested = {name: near.old for name, near in plan.near.items()}
+    (tmp_path / "d.toml").write_text(draft_text(plan, "a b", beside=tmp_path), "utf-8")
+    done = SourceRestore(source, rules=tmp_path / "d.toml").plan(model)
+    assert not done.misfits
+    assert {name: match.old for name, match in done.matches.items()} == suggested
+    assert {*done.named(Verdict.LOADED)} == {*suggested}
 
 
 def test_many_that_go_alike_are_one_rule():
