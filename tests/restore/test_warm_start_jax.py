@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 import warmstart as ws
+from warmstart.names import selected
 
 OLD = ["b", "a", "c", "e"]
 NEW = ["a", "x", "c", "y", "b"]
@@ -128,3 +129,74 @@ def test_slots_stay_when_a_layer_is_frozen_out_of_the_optimizer(base):
     assert slots.lost == {str(path): ("a/kernel/mu", "a/kernel/nu")}
     for name in slots.kept:
         assert np.array_equal(session.read(name), old[name])
+
+
+# Resuming
+
+INPUTS = np.random.default_rng(0).standard_normal((32, 3)).astype(np.float32)
+
+#: What was done to the model: its layers, those frozen; kept and fresh layers; what to accept.
+CHANGES = {
+    "reordered": ("cab", "", "abc", "", []),
+    "a layer added": ("abcd", "", "abc", "d", ["d/*"]),
+    "a layer taken out": ("ac", "", "ac", "", ["b/*"]),
+    "one frozen": ("abc", "a", "bc", "", ["a/kernel/*"]),
+    "one frozen, one added": ("abcd", "a", "bc", "d", ["a/kernel/*", "d/*"]),
+}
+
+
+def launch(folder, layers, untrained="", *, max_epoch, accept=()):
+    """Train, or go on with what is in *folder*; return the trainer."""
+    params = {name: value for name, value in tree(*layers, seed=1).items() if name != "emb"}
+    labels = {name: "frozen" if name in untrained else "train" for name in params}
+    parts = {"train": optax.adam(0.1), "frozen": optax.set_to_zero()}
+    optimizer = optax.multi_transform(parts, labels)  # puts its label before the count of steps
+
+    def loss(params, batch):
+        (x,) = batch
+        for name in sorted(params):
+            x = jnp.tanh(x @ params[name]["kernel"])
+        return (x**2).mean()
+
+    ws.logger.set_logger_dir(str(folder), action="k")
+    config = ws.AutoResumeTrainConfig(
+        model=ws.JaxModel(params, loss=loss, optimizer=optimizer),
+        data=ws.Batches((INPUTS,), 8),
+        callbacks=[ws.ModelSaver()],
+        max_epoch=max_epoch,
+        accept=accept,
+    )
+    return ws.launch_train(config)
+
+
+def slots_of(layers):
+    return {f"{layer}/kernel/{slot}" for layer in layers for slot in ("mu", "nu")}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_resume_keeps_slots_by_name(change, tmp_path):
+    layers, untrained, kept, fresh, accept = change
+    launch(tmp_path, "abc", max_epoch=2)
+    old = ws.load_vars(tmp_path)
+    trainer = launch(tmp_path, layers, untrained, max_epoch=2, accept=accept)
+    assert trainer.step == 8
+    for name in slots_of(kept) | {f"{layer}/kernel" for layer in kept}:
+        assert np.array_equal(trainer.session.read(name), old[name])
+    for name in slots_of(fresh):
+        assert not trainer.session.read(name).any()
+    trainer = launch(tmp_path, layers, untrained, max_epoch=3, accept=accept)
+    assert trainer.step == 12
+
+
+REFUSED = {name: change for name, change in CHANGES.items() if change[-1]}
+
+
+@pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
+def test_what_is_not_accepted_is_refused_by_name(change, tmp_path):
+    layers, untrained, *_, accept = change
+    launch(tmp_path, "abc", max_epoch=2)
+    with pytest.raises(ws.ResumeError) as caught:
+        launch(tmp_path, layers, untrained, max_epoch=3)
+    named = {line.split()[0] for line in str(caught.value).splitlines() if line.startswith("  ")}
+    assert named
+    assert set(selected(named, accept)) == named
