@@ -105,14 +105,19 @@ def build(optimizer: Any, model: Any) -> None:
 
 def twin_of(optimizer: Any, model: Any) -> Any:
     """Return an optimizer like *optimizer*, with its slots, which the model knows nothing of."""
-    twin = type(optimizer).from_config(optimizer.get_config())
+    twin = like(optimizer)
     try:
         with without_memory():
             build(twin, model)
     except ValueError:  # Adafactor makes some of its slots in a way that needs memory
-        twin = type(optimizer).from_config(optimizer.get_config())
+        twin = like(optimizer)
         build(twin, model)
     return twin
+
+
+def like(optimizer: Any) -> Any:
+    """Return a new optimizer of the same kind with the same options."""
+    return type(optimizer).from_config(optimizer.get_config())
 
 
 def numbers(optimizer: Any, known: Iterable[Variable]) -> dict[str, Variable]:

@@ -8,12 +8,13 @@ noticed.  Assigning changes the variables that are there.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from ...layer import Layer
-from ...names import first
+from ...names import first, parent
 from ...source import Index, no_such_tensor
-from ...spec import TensorSpec
+from ...spec import TensorSpec, numpy_dtype
 from ..base import Session
 from . import optimizer as optimizers
 from . import run_state
@@ -98,6 +99,36 @@ class KerasSession(Session):
             if variable is None:
                 raise no_such_tensor(name, variables.by_name)
             write(name, variable.live, array)
+
+    def optimized(self) -> Collection[str]:
+        if self.optimizer is None:
+            return ()
+        names = self.look().names()
+        inner = optimizers.innermost(self.optimizer)
+        trained = inner._trainable_variables if inner.built else self._model.trainable_variables
+        return [names[id(live)] for live in trained if id(live) in names]
+
+    def first_value(self, name: str) -> np.ndarray | None:
+        """Return what the optimizer begins with under *name*; of a variable nothing is known."""
+        owner = self.look().find(parent(name))
+        if self.optimizer is None or owner is None:
+            return None
+        twin = optimizers.like(self.optimizer)
+        optimizers.innermost(twin).build([owner.live])
+        slots = {
+            v.name: v.live for v in optimizers.of_optimizer(twin, {id(owner.live): owner.name})
+        }
+        return array_of(name, slots[name]) if name in slots else None
+
+    def draw(
+        self, initializer: Callable[..., Any], shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        value = initializer(shape, numpy_dtype(dtype))
+        return value if isinstance(value, np.ndarray) else keras.ops.convert_to_numpy(value)
+
+    def names_of(self, variables: Iterable[Any]) -> list[str | None]:
+        names = self.look().names()
+        return [names.get(id(variable)) for variable in variables]
 
     def initialize(self, names: Collection[str]) -> list[str]:
         """Give those of *names* that were built without memory their initial values."""
