@@ -60,9 +60,31 @@ def tf(folder):
     return path, session, lambda: saver.restore(session, path)
 
 
+def jax(folder):
+    """Orbax' `StandardCheckpointer.restore` and `nnx.update` of a Flax NNX module."""
+    import jax
+    import orbax.checkpoint as ocp
+    from flax import nnx
+
+    module, rngs = nnx.Module(), nnx.Rngs(0)
+    for name in NAMES:
+        setattr(module, name, nnx.Param(jax.random.normal(rngs.params(), SHAPE)))
+    path = folder / "model"
+    checkpointer = ocp.StandardCheckpointer()
+    checkpointer.save(path, nnx.state(module))
+    checkpointer.wait_until_finished()
+
+    def restore():
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, nnx.state(module))
+        nnx.update(module, checkpointer.restore(path, shapes))
+        jax.block_until_ready(nnx.state(module))
+
+    return path, module, restore
+
+
 #: engine -> what makes, in a folder, a file, the model that it was saved from, and the framework's
 #: own restoring.
-ENGINES = {"torch": torch, "tf": tf, "tf2": tf2}
+ENGINES = {"torch": torch, "tf": tf, "tf2": tf2, "jax": jax}
 
 
 def measured(engine):
