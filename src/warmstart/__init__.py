@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .freezing.watching import CheckGradient as CheckGradient
     from .freezing.watching import PrintGradient as PrintGradient
     from .freezing.watching import SummaryGradient as SummaryGradient
+    from .restore.inverting import inverted as inverted
     from .restore.layouts.rules import carry as carry
     from .restore.report import Report as Report
     from .restore.sessinit import ChainInit as ChainInit
@@ -151,6 +152,7 @@ PUBLIC: dict[str, str] = {
     "WarmStartSettings": "restore.warm_start",
     "Report": "restore.report",
     "carry": "restore.layouts.rules",
+    "inverted": "restore.inverting",
     **dict.fromkeys(
         (
             "cast", "concatenate", "drop", "fit", "flip", "keep", "pad", "rename", "reshape",

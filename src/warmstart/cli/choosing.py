@@ -17,7 +17,13 @@ rename_option: Option = click.option(
 )  # fmt: skip
 rule_option: Option = click.option(
     "--rule", "rules", multiple=True, metavar="RULE",
-    help="'drop PATTERN', 'keep PATTERN' or 'rename OLD -> NEW'; applied after the renames.",
+    help="'drop PATTERN', 'rename OLD -> NEW', 'transpose PATTERN: 1 0' ...; applied after the "
+    "renames and the rule files.",
+)  # fmt: skip
+rules_option: Option = click.option(
+    "--rules", "rule_files", multiple=True, metavar="FILE",
+    help="A rule file in TOML, or the name of one that comes with warmstart; applied after the "
+    "renames.",
 )  # fmt: skip
 
 
@@ -55,9 +61,14 @@ def unmatched_lines(
         yield f"no tensor matches {pattern!r}{hint}"
 
 
-def all_rules(renames: Iterable[str], rules: Iterable[str]) -> list[str]:
-    """Return the renames and rules of a command line as rules, renames first."""
-    return [*map(as_rule, renames), *rules]
+def all_rules(
+    renames: Iterable[str], rules: Iterable[str], rule_files: Iterable[str] = ()
+) -> list[Any]:
+    """Return the renames and rules of a command line as rules: renames, rule files, rules."""
+    from ..restore.rule_files import path_of
+
+    files = [path_of(name) for name in rule_files]
+    return [*map(as_rule, renames), *files, *rules]
 
 
 def as_rule(rename: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .choosing import all_rules, rename_option, rule_option
+from .choosing import all_rules, rename_option, rule_option, rules_option
 from .opening import opening_options
 from .output import json_option, print_json, progress_bar
 
@@ -16,7 +16,14 @@ from .output import json_option, print_json, progress_bar
 @click.argument("src")
 @click.argument("dst")
 @rename_option
+@rules_option
 @rule_option
+@click.option("--inverse", is_flag=True, help="Take the renames and rules back.")
+@click.option(
+    "--original",
+    metavar="CHECKPOINT",
+    help="One with the names and shapes from before the rules, for taking more of them back.",
+)
 @click.option("--roles", help="Keep these roles only: trainable, model, slot, run; with commas.")
 @click.option(
     "--format",
@@ -31,6 +38,9 @@ def command(
     dst: str,
     renames: tuple[str, ...],
     rules: tuple[str, ...],
+    rule_files: tuple[str, ...],
+    inverse: bool,
+    original: str | None,
     roles: str | None,
     format: str | None,
     as_json: bool,
@@ -43,12 +53,26 @@ def command(
     """
     from ..files.convert import convert
 
+    chosen = all_rules(renames, rules, rule_files)
+    if inverse or original:
+        chosen = taken_back(chosen, original)
     with progress_bar("converting") as progress:
         done = convert(
-            src, dst, rules=all_rules(renames, rules), format=format, progress=progress,
+            src, dst, rules=chosen, format=format, progress=progress,
             roles=None if roles is None else [role.strip() for role in roles.split(",")], **reading,
         )  # fmt: skip
     if as_json:
         print_json(done.to_dict())
     else:
         click.echo(str(done))
+
+
+def taken_back(rules: list[Any], original: str | None) -> list[Any]:
+    """Return the inverse of *rules*, by what the checkpoint *original* has if there is one."""
+    from ..files.views import opened
+    from ..restore.inverting import inverted
+
+    if original is None:
+        return [*inverted(rules)]
+    with opened(original) as source:
+        return [*inverted(rules, source)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .choosing import all_rules, rename_option, rule_option
+from .choosing import all_rules, rename_option, rule_option, rules_option
 from .opening import opening_options
 from .output import json_option, print_json, print_lines, progress_bar
 
@@ -28,6 +28,7 @@ def tolerance(_context: click.Context, _option: click.Parameter, value: float) -
     "--atol", type=float, callback=tolerance, default=0, help="Absolute tolerance.  [default: 0]"
 )
 @rename_option
+@rules_option
 @rule_option
 @click.option("--all", "run_state", is_flag=True, help="Compare run state and metadata too.")
 @opening_options
@@ -40,6 +41,7 @@ def command(
     atol: float,
     renames: tuple[str, ...],
     rules: tuple[str, ...],
+    rule_files: tuple[str, ...],
     run_state: bool,
     as_json: bool,
     **reading: Any,
@@ -53,7 +55,7 @@ def command(
 
     with progress_bar("comparing") as progress:
         found = diff(
-            a, b, rules=all_rules(renames, rules), rtol=rtol, atol=atol, all=run_state,
+            a, b, rules=all_rules(renames, rules, rule_files), rtol=rtol, atol=atol, all=run_state,
             progress=progress, **reading,
         )  # fmt: skip
     if as_json:

@@ -16,7 +16,7 @@ from .convert import destination
 from .fitting import fitted
 from .metagraph import read_metagraph
 from .options import Reading, divided, reader, writer
-from .views import Progress, counted, opened, read_ahead, selected
+from .views import Progress, counted, opened, read_ahead, ruled, selected
 
 logger = logging.getLogger("warmstart")
 
@@ -63,6 +63,7 @@ def dump(
     dst: str | Path,
     *,
     meta: str | Path | None = None,
+    rules: Any = (),
     progress: Progress | None = None,
     **options: Unpack[Reading],
 ) -> Dump:
@@ -70,8 +71,8 @@ def dump(
 
     Left out are slots, step counters and run state.  They are known by the graph in the metagraph
     file *meta* if one is given, else by the roles the checkpoint records, else by TensorFlow's
-    names for them; the result says which.  *options* are those of `open`; *like* is for reading
-    *path* or writing *dst*, whichever can use it, or both.
+    names for them; the result says which.  *rules* apply to what is left.  *options* are those of
+    `open`; *like* is for reading *path* or writing *dst*, whichever can use it, or both.
     """
     name = destination(path, dst)
     reading, writing = divided(options, reader(path), writer(name))
@@ -86,12 +87,13 @@ def dump(
                 len(choice.missing),
                 ", ".join(choice.missing),
             )
-        with read_ahead(path, source, view):
-            save_source(counted(fitted(view, source), progress), dst, format=name, **writing)
+        done = ruled(view, rules)
+        with read_ahead(path, source, done):
+            save_source(counted(fitted(done, source), progress), dst, format=name, **writing)
+        left_out = source.specs.keys() - done.tensors
         return Dump(
-            str(dst), name, choice.rule, tuple(view.specs), tuple(sorted(choice.left_out)),
-            choice.missing,
-        )  # fmt: skip
+            str(dst), name, choice.rule, tuple(done.specs), tuple(sorted(left_out)), choice.missing
+        )
 
 
 def choose(source: Source, meta: str | Path | None) -> Choice:

@@ -11,7 +11,7 @@ from ..errors import number_of
 from ..names import grouped, printable
 from .drafts import Draft, drafts_of
 from .plan import Plan, Verdict
-from .rule_files import Line, found, quoted, table
+from .rule_files import Line, path_of, quoted, table
 
 #: Groups of names that are listed as still missing; of more the rest is counted.
 MAX_OPEN = 30
@@ -44,7 +44,7 @@ def told(drafts: Sequence[Draft]) -> str:
 
 def placed(name: str, beside: Path) -> str:
     """Return how a file in the folder *beside* says where the rule file *name* is."""
-    path = found(name)
+    path = path_of(name)
     if path.name == f"{name}.toml":  # one that comes with the library goes by its name
         return name
     return Path(os.path.relpath(path.resolve(), beside.resolve())).as_posix()

@@ -46,6 +46,7 @@ def misfit_rows(misfits: Iterable[Misfit], plan: Plan) -> list[str]:
             f"model {m.match.target}",
             f"checkpoint {checkpoint_side(m.match)}",
             *([f"in {plan.labels[m.match.part]}"] if several else []),
+            f"despite {m.rule}" if m.rule and m.fatal else "",
         )
         for m in misfits
     )
@@ -132,10 +133,8 @@ def ignored_text(plan: Plan) -> str:
     ignored = [m for m in plan.misfits if not m.fatal]
     if not ignored:
         return ""
-    head = (
-        f"{number_of(len(ignored), 'variable')} left out since the shapes differ "
-        "(ignore_mismatch=True):"
-    )
+    why = ", ".join(dict.fromkeys(m.rule or "ignore_mismatch=True" for m in ignored))
+    head = f"{number_of(len(ignored), 'variable')} left out since the shapes differ ({why}):"
     return "\n".join([head, *shortened(misfit_rows(ignored, plan))])
 
 

@@ -4,7 +4,7 @@ Names are equal after rules; `w` and `w:0` are one name, and either name of a ti
 tied variable will do.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from ..errors import NameConflict
 from ..names import parent, without_output
@@ -12,9 +12,10 @@ from ..sessions.base import Session
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .fit import misfit
+from .fitting import fitted, policy_of, refuse_idle_fits
 from .near_misses import MAX_NAMES, Nearest
 from .plan import Match, Misfit, Part, Plan, Tie, Verdict
-from .recipe import first_name, names_in, spec_from, without_aliases
+from .recipe import distinct_names, first_name, spec_from, tensors_in, without_aliases
 from .slots import training_only
 
 Specs = Mapping[str, TensorSpec]
@@ -40,6 +41,9 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
         matches, of_part = matches_of(part, index, specs, others, {*session.synonyms})
         met += matches
         ties += of_part
+    refuse_idle_fits(parts, [*specs, *session.aliases])
+    made = fitted(met, ties, parts)
+    met, ties = made.matches, made.ties
     asked = [m for m in met if with_run or parts[m.part].explicit or m.target.role != "run"]
     fits, unfit = sorted_out(without_orphans(asked))
     chains = in_chains(fits)
@@ -55,6 +59,7 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
         matches=winners,
         overridden={name: tuple(chain[:-1]) for name, chain in chains.items() if chain[1:]},
         misfits=misfits,
+        left=made.left,
         ties=tuple(tie for tie in ties if tie.match == winners.get(tie.match.target.name)),
         near=suggestions(parts, specs, targets, sources),
     )
@@ -72,8 +77,9 @@ def suggestions(
     taken: list[str] = []
     for part, verdicts in zip(parts, sources, strict=True) if missing else ():
         own = dict(part.source.specs.items())  # one pass: a lazy mapping finds names slowly
+        unused = {name for name, verdict in verdicts.items() if verdict is Verdict.UNUSED}
         for name, recipe in part.origin.items():
-            if any(verdicts.get(each) != Verdict.UNUSED for each in names_in(recipe)):
+            if not unused.issuperset(distinct_names(recipe)):
                 taken.append(name)
             elif len(offers) < MAX_NAMES:
                 offers[name] = spec_from(recipe, own).renamed(name)
@@ -83,10 +89,11 @@ def suggestions(
 def created_by(part: Part, session: Session) -> Specs:
     """Return the slots that *session* would create if *part* filled them."""
     specs, known = specs_by_every_name(part.source), session.specs
+    strange = [new for new in part.origin if new not in known and not new.startswith(RUN_PREFIX)]
     unknown = {
-        bare: spec_from(recipe, specs).renamed(bare)
-        for new, recipe in part.origin.items()
-        if (bare := without_output(new)) not in known and not bare.startswith(RUN_PREFIX)
+        bare: spec_from(part.origin[new], specs).renamed(bare)
+        for new in strange
+        if (bare := without_output(new)) not in known
     }
     return session.creatable(unknown)
 
@@ -111,18 +118,19 @@ def matches_of(
         bare = without_output(new)
         target = specs.get(aliases.get(bare, bare))
         if target is not None:
-            source, own = spec_from(recipe, known), without_aliases(recipe, others)
-            match = Match(target, source, first_name(recipe), index, own)
+            own = without_aliases(recipe, others) if others else recipe
+            match = Match(target, spec_from(own, known), first_name(recipe), index, own)
             found.setdefault(target.name, []).append((bare, match))
     found = without_second_best(found, {*part.source.derived}, synonyms)
-    refuse_conflicts(found, part.label)
-    matches: list[Match] = []
+    several = {name: claims for name, claims in found.items() if len(claims) > 1}
+    refuse_conflicts(several, part.label)
+    matches = {name: claims[0][1] for name, claims in found.items()}
     ties: list[Tie] = []
-    for name, claims in found.items():
-        first = next((match for bare, match in claims if bare == name), claims[0][1])
-        matches.append(first)
-        ties += [Tie(first, match) for _, match in claims if match.recipe != first.recipe]
-    return matches, ties
+    for name, claims in several.items():
+        chosen = next((match for bare, match in claims if bare == name), claims[0][1])
+        matches[name] = chosen
+        ties += [Tie(chosen, match) for _, match in claims if match.recipe != chosen.recipe]
+    return list(matches.values()), ties
 
 
 def without_second_best(
@@ -166,6 +174,8 @@ def refuse_conflicts(found: Mapping[str, list[tuple[str, Match]]], label: str) -
 
 def without_orphans(matches: Sequence[Match]) -> list[Match]:
     """Return *matches* but for slots whose variable the same part has and does not fill."""
+    if not any(match.target.role == "slot" for match in matches):
+        return list(matches)
     home: dict[str, int] = {}
     for match in matches:
         if misfit(match.source, match.target) is None:
@@ -198,10 +208,14 @@ def in_chains(matches: Iterable[Match]) -> dict[str, list[Match]]:
 
 def judged(match: Match, winner: Match | None, parts: Sequence[Part]) -> Misfit:
     """Return the misfit that *match* is.  Only shapes may be ignored."""
+    part = parts[match.part]
     reason = misfit(match.source, match.target) or "shape"
     overridden = winner is not None and winner.part > match.part
-    ignored = reason == "shape" and parts[match.part].ignore_mismatch
-    return Misfit(match, reason, fatal=not overridden and not ignored)
+    fit = policy_of(match.target, part) if reason == "shape" else None
+    policy = "" if fit is None else fit.policy
+    ignored = policy == "skip" or (part.ignore_mismatch and policy != "error")
+    fatal = not overridden and not (reason == "shape" and ignored)
+    return Misfit(match, reason, fatal, "" if fit is None else fit.text)
 
 
 def target_verdicts(
@@ -213,15 +227,14 @@ def target_verdicts(
     all_asked = any(not part.explicit for part in parts)
 
     def verdict(name: str) -> Verdict:
-        if name in winners:
-            return Verdict.LOADED
         if name in mismatched:
             return Verdict.MISMATCHED
         if not all_asked or specs[name].role in ("slot", "run"):
             return Verdict.KEPT
         return Verdict.DROPPED if name in withheld else Verdict.MISSING
 
-    return {name: verdict(name) for name in dict.fromkeys([*specs, *winners, *sorted(mismatched)])}
+    names = dict.fromkeys([*specs, *winners, *sorted(mismatched)])
+    return {name: Verdict.LOADED if name in winners else verdict(name) for name in names}
 
 
 def source_verdicts(
@@ -238,9 +251,12 @@ def source_verdicts(
     unfit = {id(misfit.match) for misfit in misfits}
     winning = {id(match) for match in winners.values()}
     for match in met:
-        verdict = Verdict.OVERRIDDEN if match.target.name in winners else Verdict.KEPT
-        verdict = Verdict.MISMATCHED if id(match) in unfit else verdict
-        verdict = Verdict.LOADED if id(match) in winning else verdict
+        if id(match) in winning:
+            verdict = Verdict.LOADED
+        elif id(match) in unfit:
+            verdict = Verdict.MISMATCHED
+        else:
+            verdict = Verdict.OVERRIDDEN if match.target.name in winners else Verdict.KEPT
         of_part = given[match.part]
         for name in match.tensors:
             first = of_part.setdefault(name, verdict)
@@ -249,7 +265,7 @@ def source_verdicts(
     for tie in ties:
         of_part = given[tie.match.part]
         for name in tie.other.tensors:
-            of_part.setdefault(name, of_part[tie.match.tensors[0]])
+            of_part.setdefault(name, of_part.get(tie.match.tensors[0], Verdict.KEPT))
     return tuple(
         {name: known.get(name) or unmet[name] for name in part.source.specs}
         for part, known in zip(parts, given, strict=True)
@@ -260,8 +276,8 @@ def source_verdicts(
 def tensors_asked_for(part: Part) -> set[str]:
     """Return the tensors of *part* that have a name after its rules, or go into one that has."""
     others = part.source.aliases
-    names = (name for recipe in part.origin.values() for name in names_in(recipe))
-    return {others.get(name, name) for name in names}
+    names = tensors_in(part.origin.values())
+    return {others.get(name, name) for name in names} if others else names
 
 
 def unmet_verdicts(part: Part, names: Sequence[str]) -> dict[str, Verdict]:
@@ -271,7 +287,7 @@ def unmet_verdicts(part: Part, names: Sequence[str]) -> dict[str, Verdict]:
     for_training |= slots_in(specs, names)
 
     def verdict(name: str) -> Verdict:
-        if part.explicit or name.startswith(RUN_PREFIX):
+        if part.explicit or name.startswith(RUN_PREFIX) or name in part.left:
             return Verdict.KEPT
         if name not in asked_for:
             return Verdict.DROPPED
@@ -283,11 +299,9 @@ def unmet_verdicts(part: Part, names: Sequence[str]) -> dict[str, Verdict]:
 
 def slots_in(specs: Specs, names: Iterable[str]) -> set[str]:
     """Return those of *names* that are slots: by role, or else since they stand under another."""
-    roles = ((name, specs[name].role) for name in names)
-    return {n for n, role in roles if role == "slot" or (role is None and is_under(n, specs))}
-
-
-def is_under(name: str, names: Container[str]) -> bool:
-    """Return whether *name* is one of *names* and something below it."""
-    owner = parent(without_output(name))
-    return owner in names or f"{owner}:0" in names
+    roles = {name: specs[name].role for name in names}
+    owners = {name: parent(name) for name, role in roles.items() if role is None}
+    scopes = set(owners.values())
+    there = scopes.intersection(specs) | {scope for scope in scopes if f"{scope}:0" in specs}
+    slots = {name for name, role in roles.items() if role == "slot"}
+    return slots.union(n for n, owner in owners.items() if owner in there) if there else slots

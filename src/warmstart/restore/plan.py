@@ -11,12 +11,13 @@ A plan knows names, shapes and dtypes; what a framework does with them it leaves
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from ..names import without_output
 from ..source import Source
 from ..spec import TensorSpec
 from .near_misses import Nearest
-from .recipe import Made, Recipe, Taken, names_in, steps_of
+from .recipe import Made, Recipe, distinct_names, steps_of
 from .value_rules import Fit
 
 
@@ -47,15 +48,18 @@ class Part:
     left: Mapping[str, str] = field(default_factory=dict)  # slot that cannot follow -> why
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What a source has for a variable: a tensor as it is, or what a recipe makes of several."""
+class Match(NamedTuple):
+    """What a source has for a variable: a tensor as it is, or what a recipe makes of several.
+
+    (A tuple: there may be a million.)
+    """
 
     target: TensorSpec
     source: TensorSpec  # of what the recipe makes, under the name of the first tensor it takes
     old: str  # the name it was found by: that of `source`, or an alias
     part: int  # index in the chain
     recipe: Recipe  # of the source's tensors, each under its own name
+    onto: bool = False  # the values come first, and behind them the variable keeps its own
 
     @property
     def cast(self) -> bool:
@@ -70,19 +74,18 @@ class Match:
     @property
     def transformed(self) -> bool:
         """Whether the values are other than the tensor's, beside a cast."""
-        return isinstance(self.recipe, Made)
+        return self.onto or isinstance(self.recipe, Made)
 
     @property
     def steps(self) -> str:
         """What is done to the tensors, in words: "transpose 1 0"."""
-        return ", ".join(steps_of(self.recipe))
+        own = ["behind them the model's own"] if self.onto else []
+        return ", ".join([*steps_of(self.recipe), *own])
 
     @property
     def tensors(self) -> tuple[str, ...]:
         """The tensors of the source that feed the variable, the first one first."""
-        if isinstance(self.recipe, Taken):
-            return (self.recipe.name,)
-        return tuple(dict.fromkeys(names_in(self.recipe)))
+        return distinct_names(self.recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Misfit:
     match: Match
     reason: str  # "shape" or "dtype"
     fatal: bool  # neither ignored nor overridden
+    rule: str = ""  # on its shape, as it is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class Plan:
     misfits: tuple[Misfit, ...]
     ties: tuple[Tie, ...]
     near: Nearest  # missing variable -> what it may have been meant to get
+    left: tuple[Mapping[str, str], ...] = ()  # for each part: slot that does not follow -> why
 
     def named(self, verdict: Verdict) -> list[str]:
         """Return the session's names with *verdict*."""

@@ -8,9 +8,8 @@ A recipe is a value: it says what it needs and what comes of it before anything 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..spec import TensorSpec
 
@@ -44,15 +43,13 @@ class Step(ABC):
         """Return the step as a rule writes it: "transpose 1 0"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A tensor of the source as it is."""
+class Taken(NamedTuple):
+    """A tensor of the source as it is.  (A tuple: there may be a million.)"""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """What a step makes of one recipe or several."""
 
     step: Step
@@ -69,6 +66,27 @@ def names_in(recipe: Recipe) -> Iterator[str]:
         return
     for part in recipe.inputs:
         yield from names_in(part)
+
+
+def distinct_names(recipe: Recipe) -> tuple[str, ...]:
+    """Return the tensors that *recipe* needs, the first one first, each once."""
+    while isinstance(recipe, Made) and len(recipe.inputs) == 1:
+        recipe = recipe.inputs[0]
+    if isinstance(recipe, Taken):
+        return (recipe.name,)
+    return tuple(dict.fromkeys(names_in(recipe)))
+
+
+def tensors_in(recipes: Iterable[Recipe]) -> set[str]:
+    """Return the tensors that any of *recipes* needs."""
+    names: set[str] = set()
+    made = []
+    for recipe in recipes:
+        if isinstance(recipe, Taken):
+            names.add(recipe.name)
+        else:
+            made.append(recipe)
+    return names.union(name for recipe in made for name in distinct_names(recipe))
 
 
 def first_name(recipe: Recipe) -> str:

@@ -122,10 +122,15 @@ class Report:
     def lines(self) -> Iterator[Line]:
         """Yield what became of every variable of the session."""
         frozen = set(self.frozen)
+        over = {name: f"over {', '.join(lost)}" for name, lost in self.overridden.items()}
+        ruled = (m for m in self.plan.misfits if m.rule and not m.fatal)
+        unfit, skipped = self.mismatched, {m.match.target.name: f"by {m.rule}" for m in ruled}
         for name, verdict in self.plan.targets.items():
             match = self.plan.matches.get(name)
             file = self.plan.labels[match.part] if match else None
-            old, note = match.old if match else None, self._note(name)
+            changes = [match.steps, cast_text(match) if match.cast else ""] if match else []
+            notes = [*changes, over.get(name), unfit.get(name), skipped.get(name)]
+            note, old = ", ".join(filter(None, notes)), match.old if match else None
             yield Line(name, str(verdict), file, old, note, name in frozen)
 
     def to_dict(self) -> dict[str, Any]:
@@ -211,19 +216,6 @@ class Report:
             for label, verdicts in zip(self.plan.labels, self.plan.sources, strict=True):
                 for name in grouped(n for n, given in verdicts.items() if given == verdict):
                     yield verdict, label, name
-
-    def _note(self, name: str) -> str:
-        notes = []
-        match = self.plan.matches.get(name)
-        if match and match.transformed:
-            notes.append(match.steps)
-        if match and match.cast:
-            notes.append(cast_text(match))
-        if name in self.overridden:
-            notes.append(f"over {', '.join(self.overridden[name])}")
-        if name in self.mismatched:
-            notes.append(self.mismatched[name])
-        return ", ".join(notes)
 
 
 def cast_text(match: Match) -> str:

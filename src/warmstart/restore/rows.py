@@ -1,13 +1,13 @@
 """What rules see and leave: a row for each name on its way from a source to the model.
 
-    rows = [Row("fc/w", Taken("fc/w"), spec), ...]
-    done = rule.on(rows, [row.name for row in rows])      what comes in place of which row
-    rows, names = spliced(rows, names, done.rows)
+    flow = Flow.of([Row("fc/w", Taken("fc/w"), spec), ...])
+    done = rule.on(flow.rows, flow.names)       what comes in place of which row
+    flow.change(done.rows)
 
 A row says what a tensor is called so far and what it is made of; values are far away.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,6 +37,12 @@ class Row(NamedTuple):
         """Return the row under another name."""
         return Row(name, self.recipe, self.spec, self.slot, self.kept, renamed=True)
 
+    def made(self, step: Step, alike: TensorSpec) -> "Row":
+        """Return the row after *step*, of which comes a tensor like *alike*."""
+        spec = TensorSpec(self.spec.name, alike.dtype, alike.shape, self.spec.role)
+        recipe = Made(step, (self.recipe,))
+        return Row(self.name, recipe, spec, self.slot, self.kept, self.renamed)
+
     def dropped(self) -> "Row":
         """Return the row as one that is not asked for."""
         return Row(self.name, self.recipe, self.spec, self.slot, False, self.renamed)
@@ -59,26 +65,40 @@ class Outcome:
         self.left[slot.old] = why
 
 
-def spliced(
-    rows: Rows, names: Sequence[str], changes: Mapping[int, tuple[Row, ...]]
-) -> tuple[Rows, Sequence[str]]:
-    """Return *rows* with others in place of those at the keys of *changes*, and their names."""
-    if not changes:
-        return rows, names
-    if any(len(new) != 1 for new in changes.values()):
-        every = [new for place, row in enumerate(rows) for new in changes.get(place, (row,))]
-        return every, [row.name for row in every]
-    result, called = list(rows), list(names)
-    for place, (new,) in changes.items():
-        result[place], called[place] = new, new.name
-    return result, called
+@dataclass(slots=True)
+class Flow:
+    """Rows and their names on the way through the rules.
+
+    It is changed in place: to copy a hundred thousand takes longer than most rules do.
+    """
+
+    rows: list[Row]
+    names: list[str]  # of the rows
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> "Flow":
+        """Return the flow of *rows*."""
+        rows = list(rows)
+        return cls(rows, [row.name for row in rows])
+
+    def change(self, changes: Mapping[int, tuple[Row, ...]]) -> None:
+        """Put others in place of the rows at the keys of *changes*."""
+        if any(len(new) != 1 for new in changes.values()):
+            every = (changes.get(place, (row,)) for place, row in enumerate(self.rows))
+            self.rows = [row for new in every for row in new]
+            self.names = [row.name for row in self.rows]
+            return
+        rows, names = self.rows, self.names
+        for place, (new,) in changes.items():
+            rows[place] = new
+            names[place] = new[0]
 
 
 def made_row(step: Step, inputs: Rows, name: str) -> Row:
     """Return the row of what *step* makes of *inputs*, under *name*.  Raise RuleError."""
     first = inputs[0]
     spec = step.spec([row.spec for row in inputs])
-    recipe = Made(step, tuple(row.recipe for row in inputs))
+    recipe = Made(step, tuple([row.recipe for row in inputs]))
     return Row(name, recipe, spec, first.slot, renamed=first.renamed or name != first.name)
 
 
@@ -95,14 +115,15 @@ def matching(probe: Probe, rows: Rows, names: Sequence[str]) -> Iterator[tuple[i
 
     A slot whose variable matches follows that, whether or not it matches too.
     """
+    regex = probe.regex
     for place in probe.places(names):
-        row = rows[place]
-        if not row.kept:
+        name, _, _, slot, kept, _ = rows[place]
+        if not kept:
             continue
-        if row.slot and probe(owner := parent(row.name)):
+        if slot and probe(owner := parent(name)):
             yield place, owner
-        elif probe(row.name):
-            yield place, row.name
+        elif regex.fullmatch(name) or probe(name):
+            yield place, name
 
 
 def is_one(spec: TensorSpec) -> bool:

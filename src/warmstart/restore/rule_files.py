@@ -47,8 +47,11 @@ def is_file(text: str, verbs: Container[str]) -> bool:
     )
 
 
-def found(name: str | os.PathLike[str], beside: Path | None = None) -> Path:
-    """Return the path of a rule file; one that is included may lie *beside* that which does."""
+def path_of(name: str | os.PathLike[str], beside: Path | None = None) -> Path:
+    """Return the path of a rule file; one that is included may lie *beside* that which does.
+
+    Raise RuleError, with the names of those that come with the library, if there is none.
+    """
     if isinstance(name, str) and name in ready_names():
         return READY / f"{name}.toml"
     path = (beside or Path()) / Path(name).expanduser()
@@ -69,7 +72,7 @@ def near_ready(name: str) -> str:
 
 def lines_in(name: str | os.PathLike[str]) -> list[tuple[str, Line]]:
     """Return the lines of a rule file and of those it includes, each with its place in words."""
-    return list(read(found(name), ()))
+    return list(read(path_of(name), ()))
 
 
 def read(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[str, Line]]:
@@ -79,7 +82,7 @@ def read(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[str, Line]]:
         raise RuleError(f"{path} includes itself, by way of {number_of(len(above), 'file')}")
     contents = checked(parsed(path), path)
     for name in contents.get("include", ()):
-        yield from read(found(name, path.parent), (*above, path))
+        yield from read(path_of(name, path.parent), (*above, path))
     for rank, line in enumerate(contents.get("rules", ()), 1):
         yield f"{path}, rule {rank}", line
 
@@ -97,7 +100,9 @@ def parsed(path: Path) -> dict[str, Any]:
 def checked(contents: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return *contents*, refusing keys and items that mean nothing here, all at once."""
     faults = [
-        f"{key!r} means nothing here; known: {', '.join(KEYS)}" for key in contents.keys() - KEYS
+        f"{key!r} means nothing here; known: {', '.join(KEYS)}"
+        for key in contents
+        if key not in KEYS
     ]
     faults += [
         f"{key} is {words}" for key, (kind, words) in KEYS.items()

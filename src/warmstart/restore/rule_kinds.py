@@ -7,8 +7,9 @@ from typing import Any
 
 from ..errors import RuleError
 from ..names import joined, parent, separated, without_output
+from .globs import NewName
 from .patterns import Probe
-from .rows import Outcome, Rows
+from .rows import Outcome, Row, Rows
 
 #: What a mapping or a function may say of a name: its new name, several of them, or none.
 NewNames = str | Iterable[str] | None
@@ -94,13 +95,15 @@ class Rename(Naming):
 
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
         done = Outcome()
-        match, changed = self.probe.match, done.rows
+        changed, regex, match, new = done.rows, self.probe.regex, self.probe.match, self.new
         for place in self.probe.places(names):
-            found, row = match(names[place]), rows[place]
+            name, recipe, spec, slot, kept, _ = rows[place]
+            found = regex.fullmatch(name) or match(name)
             if found is not None:
-                changed[place] = (row.called(name_of(self.new(found), row.name)),)
-            elif row.slot and (new := self.following(row.name)):
-                changed[place] = (row.called(*new),)
+                called = name_of(new(found), name)
+                changed[place] = (Row(called, recipe, spec, slot, kept, renamed=True),)
+            elif slot and (followed := self.following(name)):
+                changed[place] = (rows[place].called(*followed),)
         return done
 
     def new_names(self, name: str) -> tuple[str, ...] | None:
@@ -256,7 +259,7 @@ class Scope(Naming):
     """Put what stands under one scope under another, with the separators of the new one below."""
 
     probe: Probe  # its last two groups are the separator after the old scope, and what is below
-    new: Callable[[Any], str]  # the new scope, without a separator at its end
+    new: NewName  # the new scope, without a separator at its end
     separators: tuple[str, str]  # the old one, "" if any will do; the new one, "" if it stays
     text: str
     reverse: str = ""  # the line that takes this one back
@@ -269,10 +272,10 @@ class Scope(Naming):
         match = self.probe.match(name)
         if match is None:
             return None
-        between, below = match[match.re.groups - 1], match[match.re.groups]
+        *key, between, below = match.groups()
         old = between or self.separators[0]
         new = self.separators[1] or old
-        return (joined(self.new(match), separated(without_output(below), old, new), new),)
+        return (joined(self.new(tuple(key)), separated(without_output(below), old, new), new),)
 
     def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
         return self.following(slot)  # what tells a slot from its variable is no separator of scopes

@@ -16,8 +16,8 @@ from ..names import near, without_output
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .grammar import parse
-from .recipe import Recipe, Taken, first_name, names_in, without_aliases
-from .rows import Outcome, Row, Rows, spliced
+from .recipe import Recipe, Taken, first_name, tensors_in, without_aliases
+from .rows import Flow, Outcome, Row, Rows
 from .rule_kinds import Rule
 from .value_rules import Fit
 
@@ -84,18 +84,19 @@ def trace(rules: Iterable[Rule], seen: Seen) -> Trace:
 def traced(rules: Sequence[Rule], seen: Seen) -> Trace:
     """Return `trace`, while no garbage is looked for: all that is made is kept."""
     ties = seen.ties
-    rows: Rows = [
-        Row(without_output(name), Taken(name), spec, name in seen.slots)
+    slots = seen.slots
+    flow = Flow.of(
+        Row(without_output(name), Taken(name), spec, name in slots)
         for name, spec in seen.specs.items()
         if not name.startswith(RUN_PREFIX)
-    ]
-    names: Sequence[str] = [row.name for row in rows]
+    )
     notes = Notes()
     for rule in rules:
-        rows, names = after(rule, rows, names, seen, notes)
+        apply_one(rule, flow, seen, notes)
+    rows = flow.rows
     origin = without_conflicts((row for row in rows if row.kept), ties)
     origin |= {name: Taken(name) for name in seen.specs if name.startswith(RUN_PREFIX)}
-    there = {ties.get(name, name) for recipe in origin.values() for name in names_in(recipe)}
+    there = {ties.get(name, name) for name in tensors_in(origin.values())}
     ruled = Ruled(
         origin=origin,
         dropped=tuple(name for name in seen.specs if name not in there and name not in ties),
@@ -116,19 +117,16 @@ class Notes:
     left: dict[str, str] = field(default_factory=dict)
 
 
-def after(
-    rule: Rule, rows: Rows, names: Sequence[str], seen: Seen, notes: Notes
-) -> tuple[Rows, Sequence[str]]:
-    """Return *rows* and their *names* after one more *rule*; what is wrong goes into *notes*."""
-    done = rule.on(rows, names)
-    if not used(rule, done, rows):
-        notes.idle += idle_parts(rule, rows)
+def apply_one(rule: Rule, flow: Flow, seen: Seen, notes: Notes) -> None:
+    """Change *flow* by one *rule*; what is wrong with it goes into *notes*."""
+    done = rule.on(flow.rows, flow.names)
+    if not used(rule, done, flow.rows):
+        notes.idle += idle_parts(rule, flow.rows)
     notes.faults += done.faults
     notes.left |= done.left
-    rows, names = spliced(rows, names, done.rows)
+    flow.change(done.rows)
     if seen.fellows and rule.drops and done.rows:
-        rows = together(rows, seen)
-    return rows, names
+        flow.rows = together(flow.rows, seen)
 
 
 def used(rule: Rule, done: Outcome, rows: Rows) -> bool:
@@ -167,7 +165,7 @@ def refuse_fits(fits: Collection[Fit]) -> None:
         raise RuleError("\n".join([head, *lines]))
 
 
-def together(rows: Rows, seen: Seen) -> Rows:
+def together(rows: Rows, seen: Seen) -> list[Row]:
     """Return *rows* where what is dropped under one of its fellows is under the others too."""
     ties, fellows = seen.ties, seen.fellows
     olds = [row.old for row in rows]
@@ -187,9 +185,9 @@ def without_conflicts(kept: Iterable[Row], ties: Mapping[str, str]) -> dict[str,
     origin: dict[str, Recipe] = {}
     conflicts: list[str] = []
     for row in kept:
-        old = row.old
-        new = row.name if row.renamed else old
-        first = origin.setdefault(new, row.recipe)
+        recipe = row.recipe
+        old = recipe.name if isinstance(recipe, Taken) else row.old
+        first = origin.setdefault(row.name if row.renamed else old, recipe)
         if first is not row.recipe and (
             without_aliases(first, ties) != without_aliases(row.recipe, ties)
         ):

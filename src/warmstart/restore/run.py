@@ -45,6 +45,8 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
     check_values(wanted, parts)
     session.check_initial([name for name in session.specs if name not in plan.matches])
     slots = slot_fates(plan, parts, session)
+    begun = session.initialize([name for name, match in plan.matches.items() if match.onto])
+    session.tell(begun)  # what stays behind a checkpoint's values must be there before them
     assign(wanted, parts, session)
     unfilled = [name for name in session.specs if name not in plan.matches]
     initialized = tuple(session.initialize(unfilled))
@@ -115,7 +117,7 @@ def assign(wanted: Sequence[Wanted], parts: Sequence[Part], session: Session) ->
     """Set the variables; an error on the way says how many had been set."""
     done: list[str] = []
     try:
-        session.assign(values(wanted, parts, done))
+        session.assign(values(wanted, parts, session, done))
     except Exception as error:
         total = sum(map(len, wanted))
         error.add_note(f"{len(done)} of {total} variables may have been set before this")
@@ -123,13 +125,23 @@ def assign(wanted: Sequence[Wanted], parts: Sequence[Part], session: Session) ->
 
 
 def values(
-    wanted: Sequence[Wanted], parts: Sequence[Part], done: list[str]
+    wanted: Sequence[Wanted], parts: Sequence[Part], session: Session, done: list[str]
 ) -> "Iterator[tuple[str, np.ndarray]]":
     """Yield every variable with its value, adding its name to *done*."""
     for matches, part in zip(wanted, parts, strict=True):
         for match, array in made(matches, part):
             done.append(match.target.name)
-            yield match.target.name, cast(array, match.target)
+            value = cast(array, match.target)
+            yield match.target.name, placed(value, match.target, session) if match.onto else value
+
+
+def placed(array: "np.ndarray", target: TensorSpec, session: Session) -> "np.ndarray":
+    """Return the value that *target* has, with *array* over its beginning."""
+    import numpy as np
+
+    whole = np.array(session.read(target.name))
+    whole[tuple(map(slice, array.shape))] = array
+    return whole
 
 
 def cast(array: "np.ndarray", target: TensorSpec) -> "np.ndarray":

@@ -278,22 +278,29 @@ def under_rules(
 def seen_of(part: Part) -> Seen:
     """Return what rules see of *part*: what is asked for of it so far."""
     aliases, known = part.source.aliases, specs_by_every_name(part.source)
-    own = part.origin
-    if aliases:
-        own = {name: without_aliases(recipe, aliases) for name, recipe in own.items()}
     slots, shared = slots_in(known, part.source.specs), fellows_of(part.source)
+    origin = part.origin
+    if not aliases and is_whole(part):
+        return Seen(known, slots=slots)
+    own = {name: without_aliases(recipe, aliases) for name, recipe in origin.items()}
     return Seen(
         specs={name: spec_from(recipe, known) for name, recipe in own.items()},
         ties=one_name_each(own),
         slots={name for name, recipe in own.items() if first_name(recipe) in slots},
-        fellows={n for n, r in part.origin.items() if first_name(r) in shared} if shared else (),
+        fellows={name for name, recipe in origin.items() if first_name(recipe) in shared},
     )
+
+
+def is_whole(part: Part) -> bool:
+    """Return whether *part* is asked for all tensors of its source, each by its own name."""
+    same = all(isinstance(recipe, Taken) and recipe.name == n for n, recipe in part.origin.items())
+    return same and len(part.origin) == len(part.source.specs)
 
 
 def ruled_part(part: Part, ruled: Ruled) -> Part:
     """Return *part* asked for what rules have made of its names."""
     before = part.origin
-    same = all(isinstance(r, Taken) and r.name == name for name, r in before.items())
+    same = is_whole(part)
     made = ruled.origin
     left = {first_name(before[name]): why for name, why in ruled.left.items()}
     return replace(

@@ -26,17 +26,23 @@ class SlotFates:
     kept: tuple[str, ...] = ()
     lost: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by the source's label
     fresh: tuple[str, ...] = ()  # names of variables
+    why: Mapping[str, str] = field(default_factory=dict)  # of some that are lost, the reason
 
     def to_dict(self) -> dict[str, Any]:
         """Return the slots as JSON holds them."""
         lost = {label: list(names) for label, names in self.lost.items()}
-        return {"kept": list(self.kept), "lost": lost, "fresh": list(self.fresh)}
+        said = {"kept": list(self.kept), "lost": lost, "fresh": list(self.fresh)}
+        return {**said, "why": dict(self.why)} if self.why else said
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return what a table says of slots beside those that it lists as loaded."""
+        alike: dict[tuple[str, str], list[str]] = {}
+        for label, names in self.lost.items():
+            for name in names:
+                alike.setdefault((label, self.why.get(name, "")), []).append(name)
         lost = [
-            ("lost", name, f"slots in {label}")
-            for label, names in self.lost.items()
+            ("lost", name, f"slots in {label}{why and ': ' + why}")
+            for (label, why), names in alike.items()
             for name in grouped(names)
         ]
         return lost + [("fresh", name, "slots begin anew") for name in grouped(self.fresh)]
@@ -55,7 +61,9 @@ def slot_fates(plan: Plan, parts: Sequence[Part], session: Session) -> SlotFates
         return SlotFates()
     owners = {parent(name) for name in kept}
     new = [name for name in trained if plan.specs[name].role == "trainable" and name not in owners]
-    return SlotFates(kept, lost, tuple(new))
+    every = {name for names in lost.values() for name in names}
+    why = {name: text for left in plan.left for name, text in left.items() if name in every}
+    return SlotFates(kept, lost, tuple(new), why)
 
 
 def trained_by_optimizer(plan: Plan, session: Session) -> Collection[str]:

@@ -61,16 +61,21 @@ class Transform(OnPattern):
 
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
         done = Outcome()
-        places = dict(matching(self.probe, rows, names))
-        owners = {rows[p].name: rows[p].spec for p, name in places.items() if rows[p].name == name}
-        for place, name in places.items():
+        followers = []
+        changed: dict[tuple[str, tuple[int, ...]], TensorSpec] = {}  # most have few shapes
+        for place, name in matching(self.probe, rows, names):
             row = rows[place]
-            if self.spares(row.spec):
-                continue
-            if row.name == name:
-                self.change(place, row, done)
-            else:
-                self.follow(place, row, owners.get(name), done)
+            spec = row.spec
+            if row.name != name:
+                followers.append((place, name))
+            elif (known := changed.get((spec.dtype, spec.shape))) is not None:
+                done.rows[place] = (row.made(self.step, known),)
+            elif not self.spares(spec) and self.change(place, row, done):
+                changed[spec.dtype, spec.shape] = done.rows[place][0].spec
+        owners = {rows[p].name: rows[p].spec for p in done.rows} if followers else {}
+        for place, owner in followers:
+            if not self.spares(rows[place].spec):
+                self.follow(place, rows[place], owners.get(owner), done)
         return done
 
     def spares(self, spec: TensorSpec) -> bool:
@@ -82,13 +87,14 @@ class Transform(OnPattern):
             return False
         return kind_of(spec.dtype) != kind_of(self.step.dtype)
 
-    def change(self, place: int, row: Row, done: Outcome) -> None:
-        """Note in *done* the row after the step, or why it cannot be done."""
+    def change(self, place: int, row: Row, done: Outcome) -> bool:
+        """Note in *done* the row after the step, or why not; return whether it can be done."""
         made = tried(self.step, [row], row.name)
         if isinstance(made, str):
             done.faults.append((row.old, f"{self.text}: {made.removeprefix(f'{self.step}: ')}"))
         else:
             done.rows[place] = (made,)
+        return place in done.rows
 
     def follow(self, place: int, slot: Row, owner: TensorSpec | None, done: Outcome) -> None:
         """Note in *done* what becomes of the slot of a variable that is changed."""

@@ -76,7 +76,7 @@ def scope(old: str, new: str) -> Rule:
     name = named(outer, len(glob.wildcards), text)
     probe = Probe(old, regex, telling(glob.pieces))
     back = way_back("scope", f"{inner}{before}", f"{outer}{behind}") if before and behind else ""
-    return Scope(probe, lambda match: name(match.groups()[:-2]), (before, behind), text, back)
+    return Scope(probe, name, (before, behind), text, back)
 
 
 def transpose(pattern: Pattern, *axes: int) -> Rule:
