@@ -74,65 +74,6 @@ def standing_keras(layers: Mapping[str, tuple[str, Any, Mapping[str, Any]]]) -> 
     return Standing("keras", variables, known)
 
 
-KERAS_KINDS = {
-    "Dense": "dense",
-    "Conv2D": "conv",
-    "DepthwiseConv2D": "depthwise_conv",
-    "SeparableConv2D": "separable_conv",
-    "Embedding": "embedding",
-    "BatchNormalization": "batch_norm",
-    "LayerNormalization": "layer_norm",
-    "LSTM": "lstm",
-    "GRU": "gru",
-    "MultiHeadAttention": "multi_head_attention",
-}
-
-
-def standing_keras_model(model: Any) -> Session:
-    """Return a session on a Keras model whose layers have names of their own."""
-    layers = {}
-    for layer in model.layers:
-        if type(layer).__name__ == "Bidirectional":
-            layers[f"{layer.name}/forward_layer"] = ("lstm", layer.forward_layer, {})
-            layers[f"{layer.name}/backward_layer"] = ("lstm", layer.backward_layer, {})
-        elif type(layer).__name__ in KERAS_KINDS:
-            layers[layer.name] = (KERAS_KINDS[type(layer).__name__], layer, {})
-    return standing_keras(layers)
-
-
-NNX_KINDS = {
-    "Linear": "dense",
-    "Conv": "conv",
-    "Embed": "embedding",
-    "BatchNorm": "batch_norm",
-    "LayerNorm": "layer_norm",
-    "MultiHeadAttention": "multi_head_attention",
-}
-
-
-def standing_nnx_model(model: Any) -> Session:
-    """Return a session on an NNX model, named by the attributes that lead to its layers."""
-    from flax import nnx
-
-    layers: dict[str, Any] = {}
-    for place, module in nnx.iter_modules(model):
-        path = "/".join(map(str, place))
-        inside = any(path.startswith(f"{other}/") for other in attentions(model))
-        if type(module).__name__ in NNX_KINDS and not inside:
-            layers[path] = (NNX_KINDS[type(module).__name__], module, {})
-    return standing_nnx(layers)
-
-
-def attentions(model: Any) -> list[str]:
-    from flax import nnx
-
-    return [
-        "/".join(map(str, place))
-        for place, module in nnx.iter_modules(model)
-        if isinstance(module, nnx.MultiHeadAttention)
-    ]
-
-
 def standing_nnx(layers: Mapping[str, tuple[str, Any, Mapping[str, Any]]]) -> Session:
     """Return a session on NNX modules: path -> (kind, module, options)."""
     from flax import nnx
@@ -168,7 +109,10 @@ def randomised(session: Session) -> Session:
             spec.dtype
         )
 
-    session.assign([(name, value(name, spec)) for name, spec in dict(session.specs).items()])
+    specs = {n: s for n, s in dict(session.specs).items() if s.role in ("trainable", "model")}
+    session.assign(
+        [(name, value(name, spec)) for name, spec in specs.items() if "float" in spec.dtype]
+    )
     return session
 
 
@@ -180,16 +124,6 @@ def keras_layers():
 @pytest.fixture(scope="session")
 def nnx_layers():
     return standing_nnx
-
-
-@pytest.fixture(scope="session")
-def keras_model():
-    return standing_keras_model
-
-
-@pytest.fixture(scope="session")
-def nnx_model():
-    return standing_nnx_model
 
 
 @pytest.fixture(scope="session")
