@@ -6,7 +6,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import warmstart as ws
-from warmstart.restore.grammar import parse
 from warmstart.source import DictSource
 
 RULES = "bert-tf-to-torch"
@@ -132,8 +131,7 @@ def test_the_way_back_gives_what_there_was(tf, bert, draw, tmp_path):
     values = draw(tf)
     ws.save_vars(values, tmp_path / "old.npz")
     ws.convert(tmp_path / "old.npz", tmp_path / "new.npz", rules=RULES)
-    back = [line for rule in reversed(parse(RULES)) for line in rule.back()]
-    ws.convert(tmp_path / "new.npz", tmp_path / "again.npz", rules=back)
+    ws.convert(tmp_path / "new.npz", tmp_path / "again.npz", rules=ws.inverted(RULES))
     again = ws.load_vars(tmp_path / "again.npz")
     assert again.keys() == values.keys()
     assert all(np.array_equal(again[name], values[name]) for name in values)
