@@ -58,7 +58,11 @@ def test_a_rule_taken_back_by_what_there_was(rule, original):
     assert contents(ruled(ruled(SOURCE, rule), ws.inverted(rule, original))) == contents(SOURCE)
 
 
-@given(rules=st.lists(st.sampled_from([*PLAIN, *KNOWING]), max_size=4))
+#: Of all of them those that lose nothing, whatever stands before them.
+LOSSLESS = [rule for rule in [*PLAIN, *KNOWING] if rule != "slice head.bias: 0:4"]
+
+
+@given(rules=st.lists(st.sampled_from(LOSSLESS), max_size=4))
 def test_rules_that_can_be_taken_back_give_back_all(rules):
     try:
         there = ruled(SOURCE, rules)

@@ -20,6 +20,9 @@ from .slots import training_only
 
 Specs = Mapping[str, TensorSpec]
 
+#: What a part has for a variable, with the name that it has it under.
+Claim = tuple[str, Match]
+
 #: Verdicts on a tensor that meets variables; of several it has the first.
 BEST_FIRST = (Verdict.LOADED, Verdict.MISMATCHED, Verdict.OVERRIDDEN, Verdict.KEPT)
 
@@ -37,8 +40,12 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
     ties: list[Tie] = []
     others = {**session.synonyms, **session.aliases}
     for index, part in enumerate(parts):
-        specs |= created_by(part, session)
-        matches, of_part = matches_of(part, index, specs, others, {*session.synonyms})
+        known = specs_by_every_name(part.source)
+        specs |= created_by(part, known, session)
+        offered = claims_of(part, index, known, specs, others)
+        matches, of_part = matches_of(
+            part, without_second_best(offered, {*part.source.derived}, {*session.synonyms})
+        )
         met += matches
         ties += of_part
     refuse_idle_fits(parts, [*specs, *session.aliases])
@@ -86,9 +93,9 @@ def suggestions(
     return Nearest(missing, offers, taken)
 
 
-def created_by(part: Part, session: Session) -> Specs:
-    """Return the slots that *session* would create if *part* filled them."""
-    specs, known = specs_by_every_name(part.source), session.specs
+def created_by(part: Part, specs: Specs, session: Session) -> Specs:
+    """Return the slots that *session* would create for *part*, whose tensors are *specs*."""
+    known = session.specs
     strange = [new for new in part.origin if new not in known and not new.startswith(RUN_PREFIX)]
     unknown = {
         bare: spec_from(part.origin[new], specs).renamed(bare)
@@ -105,15 +112,12 @@ def specs_by_every_name(source: Source) -> dict[str, TensorSpec]:
     return specs
 
 
-def matches_of(
-    part: Part, index: int, specs: Specs, aliases: Mapping[str, str], synonyms: Set[str]
-) -> tuple[list[Match], list[Tie]]:
-    """Return the matches of one part by name alone, and the ties whose values must be equal.
-
-    Raise NameConflict naming every two tensors that end on one name.
-    """
-    found: dict[str, list[tuple[str, Match]]] = {}
-    known, others = specs_by_every_name(part.source), part.source.aliases
+def claims_of(
+    part: Part, index: int, known: Specs, specs: Specs, aliases: Mapping[str, str]
+) -> dict[str, list[Claim]]:
+    """Return what one part, whose tensors are *known*, has for each of the session's *specs*."""
+    found: dict[str, list[Claim]] = {}
+    others = part.source.aliases
     for new, recipe in part.origin.items():
         bare = without_output(new)
         target = specs.get(aliases.get(bare, bare))
@@ -121,7 +125,14 @@ def matches_of(
             own = without_aliases(recipe, others) if others else recipe
             match = Match(target, spec_from(own, known), first_name(recipe), index, own)
             found.setdefault(target.name, []).append((bare, match))
-    found = without_second_best(found, {*part.source.derived}, synonyms)
+    return found
+
+
+def matches_of(part: Part, found: Mapping[str, list[Claim]]) -> tuple[list[Match], list[Tie]]:
+    """Return the matches of one part by name alone, and the ties whose values must be equal.
+
+    Raise NameConflict naming every two tensors that end on one name.
+    """
     several = {name: claims for name, claims in found.items() if len(claims) > 1}
     refuse_conflicts(several, part.label)
     matches = {name: claims[0][1] for name, claims in found.items()}
@@ -134,8 +145,8 @@ def matches_of(
 
 
 def without_second_best(
-    found: Mapping[str, list[tuple[str, Match]]], derived: Set[str], synonyms: Set[str]
-) -> dict[str, list[tuple[str, Match]]]:
+    found: dict[str, list[Claim]], derived: Set[str], synonyms: Set[str]
+) -> dict[str, list[Claim]]:
     """Return the claims on each variable without those by a lesser name, if there are better ones.
 
     Names that are *derived* say where a tensor lies, and *synonyms* what files of a framework call
@@ -143,7 +154,7 @@ def without_second_best(
     variable is matched by a real one.
     """
     if not derived and not synonyms:
-        return dict(found)
+        return found
 
     def is_lesser(bare: str, match: Match) -> bool:
         return bare in synonyms or (bare == match.old and bare in derived)
@@ -157,7 +168,7 @@ def without_second_best(
     }
 
 
-def refuse_conflicts(found: Mapping[str, list[tuple[str, Match]]], label: str) -> None:
+def refuse_conflicts(found: Mapping[str, list[Claim]], label: str) -> None:
     """Raise if two tensors have one name: `w` and `w:0`.  A tied variable's two names are two."""
     conflicts = []
     for claims in found.values():

@@ -268,17 +268,31 @@ class Scope(Naming):
     def single(self) -> bool:
         return True
 
-    def new_names(self, name: str) -> tuple[str, ...] | None:
+    def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
+        done = Outcome()
+        changed, moved = done.rows, self.moved
+        for place in self.probe.places(names):
+            name, recipe, spec, slot, kept, _ = rows[place]
+            owner = parent(name) if slot else name  # what tells a slot from it separates no scopes
+            new = moved(owner)
+            if new is not None:
+                called = new + name[len(owner) :]
+                changed[place] = (Row(called, recipe, spec, slot, kept, renamed=True),)
+        return done
+
+    def moved(self, name: str) -> str | None:
+        """Return what *name* becomes, None if it does not stand below the old scope."""
         match = self.probe.match(name)
         if match is None:
             return None
         *key, between, below = match.groups()
         old = between or self.separators[0]
         new = self.separators[1] or old
-        return (joined(self.new(tuple(key)), separated(without_output(below), old, new), new),)
+        return joined(self.new(tuple(key)), separated(without_output(below), old, new), new)
 
-    def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
-        return self.following(slot)  # what tells a slot from its variable is no separator of scopes
+    def new_names(self, name: str) -> tuple[str, ...] | None:
+        new = self.moved(name)
+        return None if new is None else (new,)
 
     def places(self, names: Sequence[str]) -> Iterable[int]:
         return self.probe.places(names)
