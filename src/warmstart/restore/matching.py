@@ -94,7 +94,7 @@ def suggestions(
 
 
 def created_by(part: Part, specs: Specs, session: Session) -> Specs:
-    """Return the slots that *session* would create for *part*, whose tensors are *specs*."""
+    """Return what *session* would create for *part*, of tensors *specs*, by every name asked."""
     known = session.specs
     strange = [new for new in part.origin if new not in known and not new.startswith(RUN_PREFIX)]
     unknown = {
@@ -102,7 +102,8 @@ def created_by(part: Part, specs: Specs, session: Session) -> Specs:
         for new in strange
         if (bare := without_output(new)) not in known
     }
-    return session.creatable(unknown)
+    created = session.creatable(unknown)
+    return {**created, **{spec.name: spec for spec in created.values()}}
 
 
 def specs_by_every_name(source: Source) -> dict[str, TensorSpec]:

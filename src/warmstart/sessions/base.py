@@ -119,6 +119,7 @@ class Session(Source):
         """Return those of *specs* that do not exist yet but would by being assigned.
 
         Optimizer slots before the first step are such: an optimizer makes them when it needs them.
+        A name that is not the variable's own leads to the spec that bears it.
         """
         return {}
 

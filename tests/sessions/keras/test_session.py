@@ -198,6 +198,8 @@ def test_what_keras_saved_is_loaded_whole(make, end, tmp_path, caplog):
     specs = session.specs
     assert report.missing == ()
     assert report.unused == ()
+    assert report.slots.fresh == ()
+    assert set(report.slots.kept) == {n for n, spec in specs.items() if spec.role == "slot"}
     assert [record for record in caplog.records if record.name == "warmstart"] == []
     for name, spec in specs.items():
         if spec.role != "run":

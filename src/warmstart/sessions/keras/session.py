@@ -75,27 +75,21 @@ class KerasSession(Session):
         pairs: dict[str, Variable] = {}
         if self.optimizer is not None:
             pairs = self._of_optimizer(specs)
-        found = {n: variable_spec(n, v.live, role_of(v)) for n, v in pairs.items() if n in specs}
+        chosen = {n: v for n, v in pairs.items() if n in specs}
+        found = {n: variable_spec(v.name, v.live, role_of(v)) for n, v in chosen.items()}
         to_come = {n: specs[n]._replace(name=n, role="run") for n in specs if self._is_to_come(n)}
         return {**found, **to_come}
 
     def _assign(self, values: Iterable[tuple[str, np.ndarray]]) -> None:
         variables = self.look()
-        numbered: dict[str, Variable] | None = None
         for name, array in values:
             variable = variables.find(name)
             if variable is None and self._is_to_come(name):
                 continue
-            if variable is None and self.optimizer is not None:
-                if not self.optimizer.built:
-                    optimizers.build(self.optimizer, self._model)
-                    variables = self.look()
-                    variable = variables.find(name)
-                if variable is None and optimizers.is_number(name):
-                    numbered = numbered or optimizers.numbers(
-                        self.optimizer, variables.by_name.values()
-                    )
-                    variable = numbered.get(name)
+            if variable is None and self.optimizer is not None and not self.optimizer.built:
+                optimizers.build(self.optimizer, self._model)
+                variables = self.look()
+                variable = variables.find(name)
             if variable is None:
                 raise no_such_tensor(name, variables.by_name)
             write(name, variable.live, array)
