@@ -66,9 +66,9 @@ LOSSLESS = [rule for rule in [*PLAIN, *KNOWING] if rule != "slice head.bias: 0:4
 def test_rules_that_can_be_taken_back_give_back_all(rules):
     try:
         there = ruled(SOURCE, rules)
+        back = ws.inverted(rules, SOURCE)
     except ws.RestoreError:
-        return  # one before it took its names
-    back = ws.inverted(rules, SOURCE)
+        return  # one before it took its names, or made longer what it cuts off
     assert contents(ruled(there, back)) == contents(SOURCE)
 
 

@@ -179,6 +179,16 @@ def test_of_merged_counts_the_first_one_is_kept():
         ("transpose *: 0 2 1", r"transpose \*: 0 2 1: .* needs 3 axes; 'w' is \(2, 3\)"),
         ("slice w: axis 2 0:1", r"slice w: axis 2 0:1: 'w' is \(2, 3\) and has no such axis"),
         ("slice w: axis 0 0:9", "goes beyond 'w'"),
+        ("slice w: axis 0 -9:", "goes beyond 'w'"),
+        ("flip w: 2", r"flip w: 2: 'w' is \(2, 3\) and has no such axis"),
+        ("flip w: 0 -2", "names an axis of 'w' twice"),
+        ("pad i: 0:1 with 0.5", r"cannot be done to 'i', which is int8 \(2,\)"),
+        ("pad i: 0:1 with nan", r"cannot be done to 'i', which is int8 \(2,\)"),
+        ("pad i: 0:1 with 300", r"cannot be done to 'i', which is int8 \(2,\)"),
+        ("pad s: 0:1", r"cannot be done to 's', which is string \(1,\)"),
+        ("pad w: 0:1 with 1e39", r"cannot be done to 'w', which is float32 \(2, 3\)"),
+        ("cast c: float32", r"cast float32 cannot be done to 'c', which is complex64 \(1,\)"),
+        ("stack n.#.w -> n", "'n.1.w' and 'n.01.w' have the same number"),
         ("split w -> a, b: axis 1", r"'w' is \(2, 3\); its axis 1 has no 2 equal parts"),
         ("split w -> a, b: axis 1 sizes 1 1", r"its axis 1 has no parts of \(1, 1\)"),
         ("split w -> a, b: axis 4", r"'w' is \(2, 3\) and has no such axis"),
@@ -195,10 +205,34 @@ def test_of_merged_counts_the_first_one_is_kept():
 def test_what_cannot_be_done_names_the_rule_the_tensor_and_the_shape(rule, message):
     arrays = {
         "w": W, "b": W[0], "e": np.ones((0, 2)), "l.0": W, "l.2": W, "m.0": W, "m.1": W[0],
-        "l0.0": W,
+        "l0.0": W, "i": np.zeros(2, np.int8), "s": np.array([b"a"], object),
+        "c": np.ones(1, np.complex64), "n.0.w": W, "n.1.w": W, "n.01.w": W,
     }  # fmt: skip
     with pytest.raises(RuleError, match=message):
         done(rule, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "after"),
+    [
+        ("float32", 1e6, "float16"), ("int64", 300, "uint8"), ("int64", -1, "uint64"),
+        ("uint64", 2**63, "int64"), ("float32", np.nan, "int32"), ("float32", 128.5, "int8"),
+    ],
+)  # fmt: skip
+def test_a_cast_to_what_lacks_a_value_is_refused(before, value, after):
+    with pytest.raises(RuleError, match=f"there are values beyond {after}") as caught:
+        done(f"cast w: {after}", w=np.array([1, value], before))
+    assert caught.value.__notes__ == ["while making 'w'"]
+
+
+def test_infinity_stays_infinite_and_fractions_are_cut_off():
+    assert done("cast w: float16", w=np.array([np.inf, 1e-9]))["w"].tolist() == [np.inf, 0]
+    assert done("cast w: int8", w=np.array([127.9, -128.0]))["w"].tolist() == [127, -128]
+
+
+def test_small_types_become_each_other():
+    found = done(["cast w: int4", "cast w: int2"], w=np.array([1, -2], np.int8))["w"]
+    assert (str(found.dtype), found.astype(int).tolist()) == ("int2", [1, -2])
 
 
 def test_all_that_cannot_be_done_is_said_at_once():

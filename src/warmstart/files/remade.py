@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from ..errors import noting
 from ..restore.recipe import Recipe, Taken, first_name, names_in, spec_from, value_from
 from ..source import Index, ListedSource, Source
 
@@ -49,7 +50,8 @@ class Remade(ListedSource):
         import numpy as np
 
         recipe = self._origin[self._own(name)]
-        return np.asarray(value_from(recipe, self._source.read), order="C")
+        with noting(f"while making {name!r}"):
+            return np.asarray(value_from(recipe, self._source.read), order="C")
 
     def read_slice(self, name: str, index: Index) -> "np.ndarray":
         recipe = self._origin[self._own(name)]

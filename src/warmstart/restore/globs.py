@@ -30,7 +30,7 @@ class Glob:
 
     def regex(self, star: str = ".*") -> re.Pattern[str]:
         """Return the regex with a group for each wildcard; a `*` stands for what *star* matches."""
-        known = {"*": star, "?": ".", "#": r"\d+"}
+        known = {"*": star, "?": ".", "#": "[0-9]{1,18}"}
         groups = [f"({known.get(wildcard) or class_of(wildcard)})" for wildcard in self.wildcards]
         plain = map(re.escape, self.pieces)
         body = "".join(p + g for p, g in zip(plain, [*groups, ""], strict=True))

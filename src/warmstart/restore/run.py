@@ -25,6 +25,7 @@ from .plan import Match, Part, Plan
 from .recipe import value_from
 from .report import Report
 from .slot_fates import slot_fates
+from .steps import in_dtype
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +111,9 @@ def made(matches: Wanted, part: Part, otherwise: str = "") -> "Iterator[tuple[Ma
         with noting(f"while reading {part.label}{otherwise}"):
             for name in match.tensors:
                 held[name] = held[name] if name in held else part.source.read(name)
-        yield match, value_from(match.recipe, held.__getitem__)
+            with noting(f"while making {match.target.name!r}"):
+                array = value_from(match.recipe, held.__getitem__)
+        yield match, array
 
 
 def assign(wanted: Sequence[Wanted], parts: Sequence[Part], session: Session) -> None:
@@ -150,8 +153,7 @@ def cast(array: "np.ndarray", target: TensorSpec) -> "np.ndarray":
 
     if target.dtype == "string":
         return np.asarray(array, order="C")
-    with np.errstate(over="ignore", invalid="ignore"):  # looked for in `overflows_in`
-        return array.astype(target.numpy_dtype, order="C", copy=False)
+    return np.asarray(in_dtype(array, target.dtype), order="C")  # `overflows_in` has looked
 
 
 def overflows_in(array: "np.ndarray", target: TensorSpec) -> bool:

@@ -170,7 +170,10 @@ class Stacking(Gather):
         found: dict[Key, dict[int, int]] = {}
         for key, place in keyed(self.probes[0], rows, names).items():
             others = key[: self.number] + key[self.number + 1 :]
-            found.setdefault(others, {})[int(key[self.number])] = place
+            first = found.setdefault(others, {}).setdefault(int(key[self.number]), place)
+            if first != place:
+                why = f"{self}: {names[first]!r} and {names[place]!r} have the same number"
+                done.faults.append((rows[place].old, why))
         for key, places in found.items():
             if sorted(places) == list(range(len(places))):
                 yield self.new(key), [places[n] for n in range(len(places))]

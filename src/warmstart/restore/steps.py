@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..errors import RuleError
-from ..spec import TensorSpec, numpy_dtype, shape_text
-from .fit import holds
+from ..spec import TensorSpec, dtype_name, numpy_dtype, shape_text
+from .fit import INTEGERS, holds, kind_of
 from .recipe import Recipe, Step, made
 
 if TYPE_CHECKING:
@@ -89,15 +89,17 @@ class Cast(Step):
 
     def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
         (spec,) = specs
-        if "string" in (spec.dtype, self.dtype):
+        real = kind_of(self.dtype) != "complex"
+        if "string" in (spec.dtype, self.dtype) or (kind_of(spec.dtype) == "complex" and real):
             raise RuleError(f"{self} cannot be done to {spec.name!r}, which is {spec}")
         return spec._replace(dtype=self.dtype)
 
     def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
-        import numpy as np
-
-        with np.errstate(over="ignore", invalid="ignore"):
-            return arrays[0].astype(numpy_dtype(self.dtype), copy=False)
+        (array,) = arrays
+        values = in_dtype(array, self.dtype)
+        if not holds(self.dtype, dtype_name(array.dtype)) and is_beyond(array, values, self.dtype):
+            raise RuleError(f"{self} cannot be done: there are values beyond {self.dtype}")
+        return values
 
     def inverse(self, specs: Sequence[TensorSpec]) -> tuple[Recipe, ...] | None:
         before = specs[0].dtype
@@ -119,7 +121,7 @@ class Slice(Step):
         (spec,) = specs
         axis = axis_of(self, self.axis, spec)
         size = spec.shape[axis]
-        if max(self.begin or 0, self.end or 0) > size:
+        if any(abs(side) > size for side in (self.begin or 0, self.end or 0)):
             raise RuleError(f"{self} goes beyond {spec.name!r}, which is {shape_text(spec.shape)}")
         kept = len(range(size)[self.begin : self.end])
         return spec._replace(shape=(*spec.shape[:axis], kept, *spec.shape[axis + 1 :]))
@@ -146,6 +148,8 @@ class Pad(Step):
     def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
         (spec,) = specs
         axis = axis_of(self, self.axis, spec)
+        if not can_hold(spec.dtype, self.fill):
+            raise RuleError(f"{self} cannot be done to {spec.name!r}, which is {spec}")
         size = spec.shape[axis] + self.before + self.after
         return spec._replace(shape=(*spec.shape[:axis], size, *spec.shape[axis + 1 :]))
 
@@ -243,7 +247,10 @@ class Flip(Step):
     axes: tuple[int, ...]
 
     def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
-        return specs[0]
+        (spec,) = specs
+        if len({axis_of(self, axis, spec) for axis in self.axes}) < len(self.axes):
+            raise RuleError(f"{self} names an axis of {spec.name!r} twice")
+        return spec
 
     def value(self, arrays: "Sequence[np.ndarray]") -> "np.ndarray":
         import numpy as np
@@ -305,6 +312,62 @@ class Take(Step):
 
     def __str__(self) -> str:
         return f"take {self.place} of axis {self.axis}"
+
+
+def in_dtype(array: "np.ndarray", dtype: str) -> "np.ndarray":
+    """Return *array* in *dtype*, itself where it has that; what does not fit is not looked for.
+
+    Some types of 8 bits and fewer become each other by way of a wider one alone.
+    """
+    import numpy as np
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            return array.astype(numpy_dtype(dtype), copy=False)
+        except TypeError:
+            return array.astype(np.float64).astype(numpy_dtype(dtype))
+
+
+def is_beyond(array: "np.ndarray", values: "np.ndarray", dtype: str) -> bool:
+    """Return whether *values*, which are *array* in another *dtype*, are others by more than
+    rounding: infinite, or whole numbers that the dtype does not have.
+    """
+    import numpy as np
+
+    if dtype == "bool" or not array.size:
+        return False
+    if dtype not in INTEGERS:
+        return bool(np.any(np.isfinite(array) & ~np.isfinite(values)))
+    if not np.all(np.isfinite(array)):
+        return True
+    lowest, highest = limits(dtype)
+    return int(array.min()) < lowest or int(array.max()) > highest
+
+
+def limits(dtype: str) -> tuple[int, int]:
+    """Return the least and the greatest of the whole numbers of *dtype*."""
+    bits, signed = INTEGERS[dtype]
+    return -(2**bits) if signed else 0, 2**bits - 1
+
+
+def can_hold(dtype: str, number: float) -> bool:
+    """Return whether *number* is one of *dtype*, but for rounding.
+
+    >>> can_hold("int8", 3.0), can_hold("int8", 0.5), can_hold("float16", 1e9)
+    (True, False, False)
+    """
+    import numpy as np
+
+    if dtype == "string":
+        return False
+    if dtype == "bool":
+        return number in (0, 1)
+    if dtype in INTEGERS:
+        lowest, highest = limits(dtype)
+        return lowest <= number <= highest and number == int(number)
+    with np.errstate(over="ignore", invalid="ignore"):
+        held = np.array(number).astype(numpy_dtype(dtype))
+    return bool(np.isfinite(held) or not math.isfinite(number))
 
 
 def listed(specs: Sequence[TensorSpec]) -> str:
