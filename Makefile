@@ -11,6 +11,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 demo: .venv/demo.stamp
 	$(BIN)/warmstart demo --engine torch
 	$(BIN)/warmstart demo --engine tf
+	$(BIN)/warmstart demo --engine keras
 	$(BIN)/warmstart demo --engine jax
 
 test: .venv/dev.stamp
@@ -37,11 +38,11 @@ fuzz: .venv/dev.stamp
 .venv/demo.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) "$$(grep '^torch==' constraints.txt)" "$$(grep '^tensorflow-cpu==' constraints.txt)"
-	$(INSTALL) -e '.[tf,torch,jax,demo]'
+	$(INSTALL) -e '.[tf,torch,keras,jax,demo]'
 	touch $@
 
 .venv/dev.stamp: .venv/demo.stamp
-	$(INSTALL) -e '.[tf,torch,jax,dev]'
+	$(INSTALL) -e '.[tf,torch,keras,jax,dev]'
 	touch $@
 
 clean:

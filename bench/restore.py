@@ -6,6 +6,7 @@ memory; pages of the file, which the system takes back as it likes, are not coun
 
 python bench/restore.py                  every engine
 python bench/restore.py torch tf2        these
+KERAS_BACKEND=jax python bench/restore.py keras
 """
 
 import subprocess
@@ -82,9 +83,21 @@ def jax(folder):
     return path, module, restore
 
 
+def keras(folder):
+    """`load_weights` of a Keras model, on the backend that KERAS_BACKEND names."""
+    import keras
+
+    start = keras.layers.Input((), dtype="int32")
+    tables = [keras.layers.Embedding(*SHAPE, name=name)(start) for name in NAMES]
+    model = keras.Model(start, tables)
+    path = folder / "model.weights.h5"
+    model.save_weights(path)
+    return path, model, lambda: model.load_weights(path)
+
+
 #: engine -> what makes, in a folder, a file, the model that it was saved from, and the framework's
 #: own restoring.
-ENGINES = {"torch": torch, "tf": tf, "tf2": tf2, "jax": jax}
+ENGINES = {"torch": torch, "tf": tf, "tf2": tf2, "jax": jax, "keras": keras}
 
 
 def measured(engine):

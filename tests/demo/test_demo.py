@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
-FROZEN = {"torch": 7, "tf": 6, "jax": 6}  # variables of the pretrained layer and its batch norm
+FROZEN = {
+    "torch": 7,
+    "tf": 6,
+    "keras": 6,
+    "jax": 6,
+}  # variables of the pretrained layer and its batch norm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["torch", "tf", "jax"])
+@pytest.mark.parametrize("engine", ["torch", "tf", "keras", "jax"])
 def test_every_proof_holds(engine: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from warmstart.cli import main; main()",

@@ -17,7 +17,9 @@ def test_every_script_of_the_story_is_there(name: str) -> None:
 
 
 def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(ValueError, match="no engine is called 'caffe'; known: torch, tf, jax"):
+    with pytest.raises(
+        ValueError, match="no engine is called 'caffe'; known: torch, tf, keras, jax"
+    ):
         engines.engine_named("caffe")
 
 

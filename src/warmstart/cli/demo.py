@@ -5,7 +5,10 @@ import click
 
 @click.command("demo", epilog="Example: warmstart demo --engine torch")
 @click.option(
-    "--engine", type=click.Choice(["torch", "tf", "jax"]), default="torch", show_default=True
+    "--engine",
+    type=click.Choice(["torch", "tf", "keras", "jax"]),
+    default="torch",
+    show_default=True,
 )
 @click.option(
     "--folder", default="warmstart-demo", show_default=True, metavar="DIR",

@@ -57,6 +57,22 @@ ENGINES = {
         ),
         trained=("mnist/logits/bias", "mnist/logits/kernel"),
     ),
+    "keras": Engine(
+        name="keras",
+        title="Keras",
+        package="keras",
+        scripts=("mnist.py", "mnist_ext.py", "predict.py", "diff.sh"),
+        bias="hidden/bias",
+        frozen=(
+            "hidden/bias",
+            "hidden/kernel",
+            "norm/beta",
+            "norm/gamma",
+            "norm/moving_mean",
+            "norm/moving_variance",
+        ),
+        trained=("logits/bias", "logits/kernel"),
+    ),
     "jax": Engine(
         name="jax",
         title="JAX",

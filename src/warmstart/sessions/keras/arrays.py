@@ -7,6 +7,7 @@
 A variable may have no value yet: one that was built without memory (unbuilt.py).
 """
 
+from mmap import mmap
 from typing import Any
 
 import keras
@@ -16,6 +17,8 @@ from ...errors import CheckpointError, RestoreMismatch, UnsupportedCheckpoint
 from ...spec import TensorSpec, dtype_name, spec_of
 
 BACKEND: str = keras.config.backend()
+
+LARGE = 1 << 20  # bytes
 
 
 def variable_spec(name: str, live: Any, role: str) -> TensorSpec:
@@ -81,9 +84,7 @@ def tensor_of(array: np.ndarray) -> Any:
 
         return tensor_of_array(array)
     if BACKEND == "jax":
-        import jax.numpy as jnp
-
-        return jnp.array(array)  # copies; jnp.asarray may lie on the array's memory
+        return array_of_jax(array)
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -91,6 +92,22 @@ def tensor_of(array: np.ndarray) -> Any:
     raise UnsupportedCheckpoint(
         f"Keras runs on {BACKEND!r} here; models are known on tensorflow, jax and torch"
     )
+
+
+def array_of_jax(array: np.ndarray) -> Any:
+    """Return a new array of JAX with the values of *array*.
+
+    What is put may lie on the array's own memory, whatever may_alias= says, so it is put as a copy.
+    A large one gets whole pages: memory that the threads of JAX allocate and free grows, and comes
+    back late.
+    """
+    import jax
+
+    if array.nbytes < LARGE:
+        return jax.numpy.array(array)
+    own = np.frombuffer(mmap(-1, array.nbytes), array.dtype).reshape(array.shape)
+    own[...] = array
+    return jax.device_put(own).block_until_ready()
 
 
 def initialize(live: Any) -> None:

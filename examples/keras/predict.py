@@ -1,0 +1,22 @@
+"""Predict the held-out digits from a file of weights: npz, a bundle, or a training checkpoint."""
+
+import argparse
+
+from mnist import digits
+from mnist_ext import mnist_ext
+
+import warmstart as ws
+
+
+def main(weights):
+    _, images, _, labels = digits()
+    config = ws.PredictConfig(model=mnist_ext(), session_init=ws.SmartInit(weights))
+    (logits,) = ws.OfflinePredictor(config)(images)
+    accuracy = (logits.argmax(axis=1) == labels).mean()
+    print(f"{accuracy:.1%} of {len(labels)} held-out digits are right")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", nargs="?", default="mnist_ext.npz")
+    main(parser.parse_args().weights)
