@@ -18,6 +18,7 @@ PAGE = ROOT / "docs" / "freezing-matrix.md"
 ENGINES: dict[str, dict[str, str]] = {
     "on_torch": {},
     "on_tf": {},
+    "on_tf2": {},
     "on_nnx": {},
     "on_linen": {},
 }

@@ -128,6 +128,20 @@ def test_rows_are_held_in_a_loop_of_ones_own(make_net, optimizer, own_step, valu
     assert (now[[1, 2]] != before["embedding"][[1, 2]]).all()
 
 
+def test_rows_are_held_from_the_first_step_of_an_optimizer_that_divides_by_its_slots():
+    net = tf.Module()
+    net.w = tf.Variable(tf.ones([4, 3]))
+    optimizer = keras.Adafactor(0.05)
+    frozen = ws.freeze(ws.session_for(net, optimizer=optimizer), {"w": np.s_[:2]})
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(net.w**2)
+        optimizer.apply_gradients([(tape.gradient(loss, net.w), net.w)])
+    frozen.verify()
+    assert np.isfinite(net.w.numpy()).all()
+    assert (net.w.numpy()[2:] != 1).all()
+
+
 def test_all_may_be_frozen_and_steps_are_still_counted(make_net, squared, batch, changed, values):
     model = ws.TFModule(make_net(), loss=squared, optimizer=keras.Adam(0.05))
     model.train_step(batch)

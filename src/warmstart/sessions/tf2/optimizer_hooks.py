@@ -58,15 +58,20 @@ def keras_apply(step: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def slots_held(optimizer: Any) -> Iterator[None]:
     """Hold the slots of held variables in the block: moving averages go on without a gradient."""
-    holds = []
+    holds, parts = [], []
     for slot in keras_slots(optimizer):
         mask = guard.held(slot.owner)
-        if mask is not None and (mask.all() or slot.owner.shape == slot.value.shape):
-            holds.append((slot.value, guard.Hold(None if mask.all() else mask)))
+        if mask is not None and mask.all():
+            holds.append((slot.value, guard.Hold()))
+        elif mask is not None and slot.owner.shape == slot.value.shape:
+            inner = inner_of(slot.value)
+            parts.append((inner, mask, inner.value()))
     for variable, hold in holds:
         guard.add(variable, hold)
     try:
         yield
+        for inner, mask, before in parts:  # not earlier: a step may divide by what it put there
+            guard.put_back(inner, mask, before)
     finally:
         for variable, hold in holds:
             guard.remove(variable, hold)
