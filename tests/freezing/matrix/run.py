@@ -21,6 +21,9 @@ ENGINES: dict[str, dict[str, str]] = {
     "on_tf2": {},
     "on_nnx": {},
     "on_linen": {},
+    "on_keras:tensorflow": {"KERAS_BACKEND": "tensorflow"},
+    "on_keras:jax": {"KERAS_BACKEND": "jax"},
+    "on_keras:torch": {"KERAS_BACKEND": "torch"},
 }
 QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",

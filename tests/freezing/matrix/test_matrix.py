@@ -29,11 +29,11 @@ def test_most_cells_run_and_the_others_say_why_not(results: Results) -> None:
 def test_each_common_recipe_fails_somewhere(results: Results) -> None:
     followed = lines_of(results, "followed")
     failed = {
-        (each["engine"], each["recipe"])
+        each["recipe"]
         for each in followed
         if not (each["weights_stay"] and each["statistics_stay"])
     }
-    assert failed == {(each["engine"], each["recipe"]) for each in followed}
+    assert failed == {each["recipe"] for each in followed}
 
 
 def test_the_documentation_says_what_came_of_it(results: Results) -> None:
