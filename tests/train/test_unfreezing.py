@@ -1,6 +1,7 @@
 """Groups of layers begin to train one after another, and so they do after a resume."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from warmstart.train.unfreezing import GradualUnfreezing
 
 from .test_prove import CountingModel, moving
 
-EPOCHS = {1: ["head.*"], 2: "block.*", 4: ["re:norm\\..*"]}
+EPOCHS = {1: ["head*"], 2: "block*", 4: ["re:norm.*"]}
 
 
 class TestGradualUnfreezing(CallbackContract):
@@ -65,7 +66,26 @@ def graph_model() -> ws.TFGraph:
         return ws.TFGraph(inputs=[x, y], cost=cost, optimizer=optimizer)
 
 
-MODELS: dict[str, Callable[[], Any]] = {"torch": torch_model, "tf": graph_model}
+def tree_model() -> ws.JaxModel:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    def loss(tree: Any, batch: Any) -> Any:
+        h = jnp.tanh(batch[0] @ tree["embedding"] + tree["norm"])
+        return ((jnp.tanh(h @ tree["block"]) @ tree["head"] - batch[1]) ** 2).mean()
+
+    shapes = {"embedding": (3, 4), "norm": (4,), "block": (4, 4), "head": (4, 1)}
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    tree = {n: jax.random.normal(k, shapes[n]) for n, k in zip(shapes, keys, strict=True)}
+    return ws.JaxModel(tree, loss=loss, optimizer=optax.adamw(0.01))
+
+
+MODELS: dict[str, Callable[[], Any]] = {
+    "torch": torch_model,
+    "tf": graph_model,
+    "jax": tree_model,
+}
 
 
 @pytest.fixture(params=MODELS)
@@ -89,6 +109,10 @@ def train(model: Any, *callbacks: Callback, **options: Any) -> ws.Trainer:
     return trainer
 
 
+def first_word(name: str) -> str:
+    return re.split(r"\W", name)[0]
+
+
 def test_each_group_begins_to_move_in_its_epoch(
     folder: Path, make_model: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,12 +122,12 @@ def test_each_group_begins_to_move_in_its_epoch(
     model.session.initialize(list(model.session.specs))
     train(model)
     moved = ws.first_moved(folder, "*")
-    assert {n.partition(".")[0]: m.after for n, m in moved.items() if n in trainable} == {
+    assert {first_word(n): m.after for n, m in moved.items() if n in trainable} == {
         "head": 1,
         "block": 3,
         "norm": 9,
     }
-    assert "from epoch 2 on train: block.0.weight" in caplog.text or make_model is graph_model
+    assert "from epoch 2 on train: block" in caplog.text
     assert {spec.role for n, spec in model.session.specs.items() if n in trainable} == {"trainable"}
 
 
