@@ -144,6 +144,14 @@ def test_every_idle_rule_is_named_with_what_is_near():
     ]
 
 
+def test_of_many_rules_that_match_nothing_the_first_get_a_hint():
+    with pytest.raises(RuleError) as caught:
+        apply([f"drop layer{i}/w" for i in range(50)], ["layer/w"])
+    assert ["near it" in line for line in str(caught.value).splitlines()[1:]] == (
+        [True] * 20 + [False] * 30
+    )
+
+
 def test_a_rule_sees_only_what_is_left():
     with pytest.raises(RuleError, match="drop a"):
         apply(["drop *", "drop a"], ["a"])

@@ -12,7 +12,7 @@ from warmstart.errors import CheckpointError, RestoreMismatch, RuleError
 from warmstart.restore import vocab
 from warmstart.restore.recipe import made, spec_from, value_from
 from warmstart.restore.remap import Places, Remap, Zeros
-from warmstart.restore.vocab import as_vocab_infos, places_in
+from warmstart.restore.vocab import as_vocab_infos, places_in, words_of
 from warmstart.spec import TensorSpec, dtype_name, spec_of
 from warmstart.testing.memory import MemorySession
 
@@ -425,6 +425,8 @@ def test_another_axis_that_does_not_fit_is_a_mismatch(tmp_path):
         ),
         ((NEW, 5, 0, b"a"), TypeError, "old_vocab is the path of a file .*, not b'a'"),
         (([1], 5, 0, OLD), TypeError, "new_vocab is the path of a file .*, not .1"),
+        (({"b": 1, "a": 0}, 2, 0, OLD), TypeError, "new_vocab is a list .* a dict has none"),
+        ((NEW, 5, 0, {"a", "b"}), TypeError, "old_vocab is a list .* and a set has none"),
     ],
 )
 def test_a_vocab_info_is_checked(arguments, kind, message):
@@ -445,6 +447,14 @@ def test_an_object_with_tensorflows_fields_will_do():
     theirs = Info("new.txt", 3, 1, "old.txt", 2, None, 1)
     assert as_vocab_infos(theirs) == (ws.VocabInfo("new.txt", 3, 1, "old.txt", 2, None, 1),)
     assert as_vocab_infos([theirs, theirs]) == as_vocab_infos(theirs) * 2
+
+
+def test_words_may_be_those_that_python_escapes_and_no_others():
+    assert words_of(["caf\udce9", "é"]) == [b"caf\xe9", b"\xc3\xa9"]
+    with pytest.raises(
+        RuleError, match=r"the word '\\ud800' of a vocabulary is no text: surrogates"
+    ):
+        words_of(["\ud800"])
 
 
 @pytest.mark.parametrize("value", [3, [], ["new.txt"], "new.txt", None])

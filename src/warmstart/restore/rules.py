@@ -90,7 +90,7 @@ def traced(rules: Sequence[Rule], seen: Seen) -> Trace:
         for name, spec in seen.specs.items()
         if not name.startswith(RUN_PREFIX)
     )
-    notes = Notes()
+    notes = Notes(first=flow.names.copy())
     for rule in rules:
         apply_one(rule, flow, seen, notes)
     rows = flow.rows
@@ -112,6 +112,8 @@ def traced(rules: Sequence[Rule], seen: Seen) -> Trace:
 class Notes:
     """What is found out rule by rule."""
 
+    first: Sequence[str]  # the names before any rule
+    left_over: list[str] | None = None  # those there are now, once they have been asked for
     idle: list[str] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
@@ -121,7 +123,9 @@ def apply_one(rule: Rule, flow: Flow, seen: Seen, notes: Notes) -> None:
     """Change *flow* by one *rule*; what is wrong with it goes into *notes*."""
     done = rule.on(flow.rows, flow.names)
     if not used(rule, done, flow.rows):
-        notes.idle += idle_parts(rule, flow.rows)
+        notes.idle += idle_parts(rule, flow.rows, notes)
+    if done.rows:
+        notes.left_over = None
     notes.faults += done.faults
     notes.left |= done.left
     flow.change(done.rows)
@@ -199,14 +203,15 @@ def without_conflicts(kept: Iterable[Row], ties: Mapping[str, str]) -> dict[str,
     return origin
 
 
-def idle_parts(rule: Rule, rows: Rows) -> list[str]:
+def idle_parts(rule: Rule, rows: Rows, notes: Notes) -> list[str]:
     """Return a line for each part of *rule* that matches no name; the first ones with a hint."""
-    bare = list(dict.fromkeys(row.name for row in rows if row.kept))
-    parts = rule.idle(bare)
-    before = rule.idle([without_output(row.old) for row in rows]) if parts else []
+    if notes.left_over is None:  # the next idle rule is looked for among the same names
+        notes.left_over = list(dict.fromkeys(row.name for row in rows if row.kept))
+    parts = rule.idle(notes.left_over)
+    before = rule.idle(notes.first) if parts else []
     return [
-        f"  {text}{hint(pattern, bare, used=(text, pattern) not in before, rank=rank)}"
-        for rank, (text, pattern) in enumerate(parts)
+        f"  {text}{hint(pattern, notes.left_over, used=(text, pattern) not in before, rank=rank)}"
+        for rank, (text, pattern) in enumerate(parts, len(notes.idle))
     ]
 
 

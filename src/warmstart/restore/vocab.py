@@ -9,7 +9,7 @@ end of a file are faults.  All this is as TensorFlow's GenerateVocabRemapping ha
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -226,7 +226,7 @@ def by_word(words: list[bytes], known: list[bytes], old: Vocabulary) -> "np.ndar
 def words_of(vocabulary: Vocabulary) -> list[bytes]:
     """Return all words of *vocabulary*, in order."""
     if not isinstance(vocabulary, PATHS):
-        return [word.encode() if isinstance(word, str) else word for word in vocabulary]
+        return [as_bytes(word) if isinstance(word, str) else word for word in vocabulary]
     try:
         data = Path(vocabulary).read_bytes()
     except OSError as error:
@@ -235,6 +235,14 @@ def words_of(vocabulary: Vocabulary) -> list[bytes]:
     if not lines[-1]:
         lines.pop()
     return [line.removesuffix(b"\r") for line in lines] if b"\r" in data else lines
+
+
+def as_bytes(word: str) -> bytes:
+    """Return *word* as a file has it; what Python escaped of one that is not UTF-8 comes back."""
+    try:
+        return word.encode(errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        raise RuleError(f"the word {word!a} of a vocabulary is no text: {error.reason}") from error
 
 
 def first_of(words: list[bytes], size: int, vocabulary: Vocabulary, field: str) -> list[bytes]:
@@ -282,6 +290,11 @@ def checked_vocabulary(field: str, value: Any) -> Vocabulary:
     """Return *value* as a vocabulary that cannot change any more, or raise TypeError."""
     if isinstance(value, PATHS):
         return value
+    if isinstance(value, Mapping | Set):
+        raise TypeError(
+            f"{field} is a list of words in the order of their rows, and a {type(value).__name__} "
+            "has none; of a dict from words to rows: sorted(words, key=words.get)"
+        )
     words = tuple(value) if isinstance(value, Iterable) and not isinstance(value, bytes) else None
     if words is None or not all(isinstance(word, str | bytes) for word in words):
         raise TypeError(
