@@ -155,6 +155,117 @@ def test_a_loop_of_ones_own(compiled, bits):
     assert session.read("optimizer/iteration") == 2
 
 
+@pytest.fixture
+def around(fit):
+    """A model that was trained already, and one of its layers, a model too."""
+    keras.utils.set_random_seed(0)
+    dense, norm = keras.layers.Dense(6, name="dense"), keras.layers.BatchNormalization(name="norm")
+    inner = keras.Sequential([keras.layers.Input((3,)), dense, norm], name="inner")
+    outer = keras.Sequential([keras.layers.Input((3,)), inner, keras.layers.Dense(2, name="head")])
+    optimizer = keras.optimizers.AdamW(0.05, weight_decay=0.1)
+    outer.compile(optimizer, "mse", jit_compile=keras.config.backend() == "jax")
+    fit(outer)
+    return outer, inner
+
+
+def test_a_step_compiled_by_the_model_around_it(around, fit, bits):
+    outer, inner = around
+    frozen = ws.freeze(inner, "*")
+    fit(outer)
+    frozen.verify()
+    before = bits(ws.session_for(outer))
+    frozen.thaw()
+    fit(outer)
+    assert {"inner/dense/kernel", "inner/norm/moving_mean"} <= moved(
+        before, bits(ws.session_for(outer))
+    )
+
+
+def step_of_tensorflow(model, x, y):
+    import tensorflow as tf
+
+    optimizer = keras.optimizers.AdamW(0.05, weight_decay=0.1)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+
+    return step
+
+
+def step_of_jax(model, x, y):
+    import jax
+
+    optimizer = keras.optimizers.AdamW(0.05, weight_decay=0.1)
+    optimizer.build(model.trainable_variables)
+
+    def loss(trained, kept):
+        out, kept = model.stateless_call(trained, kept, x, training=True)
+        return ((out - y) ** 2).mean(), kept
+
+    @jax.jit
+    def compiled(trained, kept, slots):
+        gradients, kept = jax.grad(loss, has_aux=True)(trained, kept)
+        return *optimizer.stateless_apply(slots, gradients, trained), kept
+
+    def step():
+        lists = model.trainable_variables, model.non_trainable_variables, optimizer.variables
+        trained, slots, kept = compiled(*([v.value for v in each] for each in lists))
+        for variables, values in zip(lists, (trained, kept, slots), strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    return step
+
+
+def step_of_torch(model, x, y):
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), 0.05, weight_decay=0.1)
+
+    def step():
+        optimizer.zero_grad(set_to_none=False)
+        (model(x, training=True) - torch.from_numpy(y)).square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def test_a_loop_compiled_before(around, bits):
+    model, _ = around
+    steps = {"tensorflow": step_of_tensorflow, "jax": step_of_jax, "torch": step_of_torch}
+    x = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
+    step = steps[keras.config.backend()](model, x, np.cos(x[:, :2]))
+    step()
+    frozen = ws.freeze(model, {"inner/*": ..., "head/kernel": np.s_[:2]})
+    before = bits(ws.session_for(model))
+    step()
+    step()
+    frozen.verify()
+    assert {"head/kernel", "head/bias"} <= moved(before, bits(ws.session_for(model)))
+    frozen.thaw()
+    step()
+    now = moved(before, bits(ws.session_for(model)))
+    assert {"inner/dense/kernel", "inner/norm/moving_mean"} <= now
+
+
+def test_slots_of_rows_stay_beside_a_whole_layer_that_stays(compiled, fit):
+    optimizer = keras.optimizers.AdamW(0.05, weight_decay=0.1, use_ema=True, ema_momentum=0.5)
+    model = compiled(optimizer)
+    fit(model)
+    session = ws.session_for(model)
+    with ws.freeze(model, {"hidden/*": ..., "head/kernel": np.s_[:, 0]}):
+        names = [n for n in session.specs if n.startswith("head/kernel")]
+        before = {name: np.array(session.read(name)) for name in names}
+        fit(model)
+    assert len(names) == 4
+    for name in names:
+        np.testing.assert_array_equal(session.read(name)[:, 0], before[name][:, 0], err_msg=name)
+
+
 def test_keras_has_its_own_methods_back(compiled):
     from keras.src.optimizers.base_optimizer import BaseOptimizer
 

@@ -1,31 +1,36 @@
-"""Steps that Keras has compiled, made anew when what they do is another.
+"""Steps that were compiled before, made anew when what they do is another.
 
-A step is compiled once and does what it did then.  Only those of the model itself are known: a
-function of one's own (`tf.function`, `jax.jit`), or the step of another model around this one, has
-to be made again by whoever made it.
+A step is compiled once and does what it did then, whoever compiled it: `fit` of this model or of
+another around it, or a loop of one's own.
+
+    tensorflow   every tf.function that uses a variable of the model forgets its traces
+    jax          every function forgets what it was compiled to: it does not say what it uses
+    torch        likewise, once anything was compiled
 """
 
-from functools import partial
 from typing import Any
 
 from .arrays import BACKEND
 
 
 def compile_anew(model: Any) -> None:
-    """Have the training step of *model* compiled again, if it has been."""
-    if getattr(model, "train_function", None) is None:
-        return
-    own = vars(model)
-    if BACKEND == "jax" and "train_step" not in own:  # jax.jit knows a method by what it is called
-        original = model.train_step
-        own["train_step"] = partial(original)
-        try:
-            model.make_train_function(force=True)
-        finally:
-            del own["train_step"]
-        return
-    if BACKEND == "torch" and model.jit_compile:
-        import torch
+    """Have every step that trains variables of *model* compiled again."""
+    forget(model)
+    if getattr(model, "train_function", None) is not None:
+        model.make_train_function(force=True)
 
-        torch._dynamo.reset()
-    model.make_train_function(force=True)
+
+def forget(model: Any) -> None:
+    """Let what was compiled with variables of *model* be compiled anew when it is called."""
+    if BACKEND == "jax":
+        import jax
+
+        jax.clear_caches()  # type: ignore[no-untyped-call]
+    elif BACKEND == "torch":
+        from ..torch.compiling import compile_anew as forget_compiled
+
+        forget_compiled()
+    else:
+        from ..tf2 import traces
+
+        traces.forget([v._value for v in model.variables if v._value is not None])

@@ -1,6 +1,7 @@
 """Variables of a Keras model held still, bit for bit, whatever trains it.
 
-    a weight         no optimizer gets to see its gradient (guard.py)
+    a weight         no optimizer gets to see its gradient (guard.py), of PyTorch's neither
+                     (torch_hold.py)
     a part of one    is put back after the step (regions.py)
     its statistics   the layer runs in inference mode (holding.py)
     any variable     is not assigned to by a layer (holding.py)
@@ -60,6 +61,11 @@ class KerasFreezing:
         for layer in layers:
             hold_statistics(layer)
         need_gradients(model)
+        self._torch_hold: Any = None
+        if BACKEND == "torch":
+            from .torch_hold import TorchHold
+
+            self._torch_hold = TorchHold(model, variables, regions.values())
         compile_anew(model)
 
     def thaw(self) -> None:
@@ -68,6 +74,8 @@ class KerasFreezing:
         if model is None or self not in guard.HOLDERS.get(model, ()):
             return
         guard.remove(model, self)
+        if self._torch_hold is not None:
+            self._torch_hold.let_go(model)
         for each in (*self.variables, *self._parts):
             release(each)
         for layer in self.layers:

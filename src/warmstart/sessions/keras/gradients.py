@@ -7,7 +7,7 @@ stops the step before anything is assigned.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -35,6 +35,7 @@ class ProcessedGradients:
         self._variables = dict(variables)
         self._xla = xla
         self.errors: list[BaseException] = []
+        self._watched: list[Any] = []  # operations of TensorFlow
         for processor in self._processors:
             processor.check(list(variables))
 
@@ -49,7 +50,17 @@ class ProcessedGradients:
         operations = KerasOps(live, self.errors, xla=self._xla)
         found = processed(self._processors, named, operations)
         left = [(gradient, live[name]) for name, gradient in found.items() if gradient is not None]
-        return operations.after_watchers(left)
+        self._watched = operations.watched_by
+        return left
+
+    def after_watchers(self) -> AbstractContextManager[Any]:
+        """Let what the block does come after the looks at the gradients of the last call."""
+        if not self._watched:
+            return nullcontext()
+        import tensorflow as tf
+
+        control: AbstractContextManager[Any] = tf.control_dependencies(self._watched)
+        return control
 
     @contextmanager
     def raising(self) -> Iterator[None]:
@@ -77,7 +88,7 @@ class KerasOps:
         self._variables = variables
         self._errors = errors
         self._xla = xla
-        self._watched: list[Any] = []
+        self.watched_by: list[Any] = []  # operations of TensorFlow
 
     def scaled(self, gradient: Any, factor: float) -> Any:
         return with_values(gradient, values_of(gradient) * factor)
@@ -101,23 +112,11 @@ class KerasOps:
         elif BACKEND == "jax":
             watch_in_jax(values, self._guarded(watcher))
         else:
-            self._watched.append(watch_in_tensorflow(values, self._guarded(watcher), self._xla))
+            self.watched_by.append(watch_in_tensorflow(values, self._guarded(watcher), self._xla))
         return gradient
 
     def variable(self, name: str) -> Any:
         return self._variables[name]
-
-    def after_watchers(self, pairs: Pairs) -> Pairs:
-        """Return *pairs* that are there only once every watcher has seen what it asked for."""
-        if not self._watched:
-            return pairs
-        import tensorflow as tf
-
-        with tf.control_dependencies(self._watched):
-            return [
-                (with_values(gradient, tf.identity(values_of(gradient))), v)
-                for gradient, v in pairs
-            ]
 
     def _guarded(self, watcher: "Callable[[np.ndarray], None]") -> "Callable[[np.ndarray], None]":
         """Return *watcher*, whose errors are kept: a runtime would make others of them."""

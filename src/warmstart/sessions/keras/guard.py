@@ -13,8 +13,8 @@ anything is frozen or processed, and put back afterwards.  Steps are compiled, s
 has them compiled anew.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -35,9 +35,20 @@ class Holder(Protocol):
 #: Who holds variables still, by the model they belong to: a model that is gone is forgotten.
 HOLDERS: WeakKeyDictionary[Any, list[Holder]] = WeakKeyDictionary()
 
-#: (gradient, variable) pairs, and what makes of those that an optimizer is given those it sees.
+#: (gradient, variable) pairs.
 Pairs = list[tuple[Any, Any]]
-Processing = Callable[[Any, Pairs], Pairs]
+
+
+class Processing(Protocol):
+    """What is done to gradients before an optimizer has them."""
+
+    def __call__(self, optimizer: Any, pairs: Pairs) -> Pairs:
+        """Return what *optimizer* is to see of *pairs*."""
+
+    def after_watchers(self) -> AbstractContextManager[Any]:
+        """Let nothing in the block move before whoever looks at the gradients has seen them."""
+
+
 PROCESSING: WeakKeyDictionary[Any, Processing] = WeakKeyDictionary()
 
 APPLY = BaseOptimizer.apply
@@ -111,9 +122,10 @@ def apply(self: Any, grads: Sequence[Any], trainable_variables: Any = None) -> N
     with ExitStack() as stack:
         if processing is not None:
             pairs = processing(self, pairs)
+            stack.enter_context(processing.after_watchers())
             stack.enter_context(unscaled(self))
-        stack.enter_context(narrowed(self, held))
         stack.enter_context(kept(self, [v for v in variables if id(v) in masks], masks))
+        stack.enter_context(narrowed(self, held))
         if pairs:
             APPLY(self, [gradient for gradient, _ in pairs], [v for _, v in pairs])
         else:
@@ -124,7 +136,7 @@ def finalize(self: Any, var_list: Sequence[Any]) -> None:
     """Replace variables by their moving averages as Keras does, but for what is frozen."""
     held = {id(v) for v in (*var_list, *self._trainable_variables) if is_held(v)}
     masks = {id(v): mask for v in var_list if (mask := mask_of(v)) is not None}
-    with narrowed(self, held), kept(self, [v for v in var_list if id(v) in masks], masks):
+    with kept(self, [v for v in var_list if id(v) in masks], masks), narrowed(self, held):
         FINALIZE(self, [v for v in var_list if id(v) not in held])
 
 
