@@ -156,16 +156,24 @@ class Variables(dict[str, Any]):
     (1, True, ['embedding'])
     """
 
-    def __init__(self, arrays: Mapping[str, Any], others: Mapping[str, str]) -> None:
-        """Hold *arrays*; *others* is other name -> name."""
+    def __init__(
+        self, arrays: Mapping[str, Any], others: Mapping[str, str], derived: Collection[str] = ()
+    ) -> None:
+        """Hold *arrays*; *others* is other name -> name, *derived* those that are no ties."""
         super().__init__(arrays)
         self._others = dict(others)
+        self._derived = frozenset(derived)
 
     @property
     def aliases(self) -> dict[str, str]:
         """Other names of what is still there: other name -> name."""
         found = {other: self._listed(other) for other in self._others}
         return {other: name for other, name in found.items() if other != name and name in self}
+
+    @property
+    def derived(self) -> frozenset[str]:
+        """Those of `aliases` that are no tied tensor's."""
+        return self._derived & self.aliases.keys()
 
     def __missing__(self, name: str) -> Any:
         if self._listed(name) == name:
@@ -216,6 +224,11 @@ class DictSource(ListedSource):
         self._metadata = dict(metadata or {})
         known = arrays.aliases if isinstance(arrays, Variables) else {}
         self._aliases = known if aliases is None else dict(aliases)
+        self._derived = arrays.derived if isinstance(arrays, Variables) else frozenset()
+
+    @property
+    def derived(self) -> Collection[str]:
+        return self._derived & self._aliases.keys()
 
     def read(self, name: str) -> "np.ndarray":
         return self._arrays[self._own(name)]

@@ -63,7 +63,7 @@ def load_vars(path: str | Path, *, verify: bool = True, **options: Unpack[Readin
             for name, array in source.read_all().items()
             if not name.startswith(RUN_PREFIX)
         }
-        return Variables(arrays, source.aliases)
+        return Variables(arrays, source.aliases, source.derived)
 
 
 def writable(array: "np.ndarray") -> "np.ndarray":

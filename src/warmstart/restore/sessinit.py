@@ -356,7 +356,9 @@ def as_arrays(variables: Any) -> "dict[str, np.ndarray]":
         name: np.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array
         for name, array in arrays.items()
     }
-    return Variables(held, variables.aliases) if isinstance(variables, Variables) else held
+    if not isinstance(variables, Variables):
+        return held
+    return Variables(held, variables.aliases, variables.derived)
 
 
 def refuse_objects(arrays: "Mapping[str, np.ndarray]") -> None:

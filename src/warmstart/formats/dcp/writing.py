@@ -118,9 +118,11 @@ def pickle_of(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 
 def metadata_of(source: Source, structure: Structure, places: Mapping[str, Place]) -> bytes:
-    """Return the pickle that says what lies where; an alias lies where its tensor does."""
+    """Return the pickle that says what lies where; a tied name lies where its tensor does."""
     specs = {name: source.specs[name] for name in sorted(source.specs)}
-    specs |= {alias: specs[name] for alias, name in sorted(source.aliases.items())}
+    derived = set(source.derived)
+    tied = {alias: name for alias, name in source.aliases.items() if alias not in derived}
+    specs |= {alias: specs[name] for alias, name in sorted(tied.items())}
     items = {name: tensor_metadata(spec) for name, spec in specs.items()}
     stored = dict(stored_tensors(specs, places))
     for name in sorted(places.keys() - source.specs.keys()):

@@ -73,7 +73,8 @@ def content_of(source: Source) -> tuple[Any, Notes]:
         leaves = leaf_names(said.metadata[TREE])
         metadata = {key: text for key, text in metadata.items() if key not in leaves}
     else:
-        tree = {name: TensorLeaf(name) for name in (*sorted(source.specs), *sorted(source.aliases))}
+        tied = source.aliases.keys() - set(source.derived)  # the others are no keys of a module
+        tree = {name: TensorLeaf(name) for name in (*sorted(source.specs), *sorted(tied))}
     return tree, Notes(said.roles, {}, metadata)
 
 
