@@ -51,6 +51,10 @@ def broken():
     raise ValueError("no weights here")
 
 
+def leaves():
+    raise SystemExit(0)
+
+
 def five():
     return 5
 
@@ -167,6 +171,7 @@ def test_what_a_callable_may_return(name: str, warmstart: Run) -> None:
     ("model", "message"),
     [
         ("nets_of_a_test.py:broken", "could not be made: ValueError: no weights here (line "),
+        ("nets_of_a_test.py:leaves", "could not be made: SystemExit: 0 (line "),
         ("nets_of_a_test.py:five", "nets_of_a_test.py:five returned what is no model: no session"),
         ("nets_of_a_test.py:mak", "there is no 'mak' in nets_of_a_test; near it: make"),
         ("nets_of_a_test.py:NUMBER", "NUMBER is a int; expected what makes the model"),

@@ -178,6 +178,8 @@ def test_every_two_tensors_on_one_name_are_named():
         (r"rename re:a -> \1", r"the new name in .* cannot be read: invalid group reference"),
         ("drop re:[", r"the regex '\[' cannot be read"),
         ({"a": ""}, "a rule gives 'a' the name '', which is not a name"),
+        ({"a": {"b": 1}}, r"a rule gives 'a' the name \{'b': 1\}, which is not a name"),
+        ({3: "a"}, "a mapping is of names, which are strings; found 3"),
         (lambda name: 3, "a rule gives 'a' the name 3, which is not a name"),
         (lambda name: [3], r"a rule gives 'a' the name \[3\], which is not a name"),
     ],

@@ -98,13 +98,13 @@ def guarded(text: str, call: Any, *args: Any) -> Any:
         return call(*args)
     except ModelError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # one that ends as if all were loaded is none
         raise ModelError(
             f"{text} could not be made: {type(error).__name__}: {error}{place_of(error)}"
         ) from error
 
 
-def place_of(error: Exception) -> str:
+def place_of(error: BaseException) -> str:
     """Return where in the user's own code *error* was raised, in words, or nothing."""
     frames = traceback.extract_tb(error.__traceback__)
     others = (str(Path(__file__).parent), "<frozen", importlib.__path__[0])

@@ -189,6 +189,9 @@ def parse_line(line: str | Mapping[str, Any], place: str = "") -> Rule:
 
 def as_table(names: Mapping[str, Any]) -> Rule:
     """Return the rule that a mapping of names stands for."""
+    wrong = [repr(old) for old in names if not isinstance(old, str)]
+    if wrong:
+        raise RuleError(f"a mapping is of names, which are strings; found {', '.join(wrong)}")
     return Table({without_output(old): as_names(new, old) for old, new in names.items()})
 
 

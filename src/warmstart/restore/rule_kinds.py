@@ -331,7 +331,7 @@ def name_of(new: str, old: str) -> str:
 
 def as_names(new: NewNames, old: str) -> tuple[str, ...]:
     """Return what a mapping or a function says of *old* as a tuple of names."""
-    one = isinstance(new, str) or not isinstance(new, Iterable | None)
+    one = isinstance(new, str | Mapping) or not isinstance(new, Iterable | None)
     names: tuple[Any, ...] = (new,) if one else tuple(new or ())
     if not all(isinstance(name, str) and name for name in names):
         raise RuleError(f"a rule gives {old!r} the name {new!r}, which is not a name")

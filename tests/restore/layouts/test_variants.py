@@ -362,3 +362,11 @@ def test_all_layers_that_cannot_be_carried_are_named():
     source = {f"{path}.weight_ih_l0": numbered(9, 2) for path in "ab"}
     with pytest.raises(RuleError, match=r"(?s)  a \(gru\).*\n  b \(gru\)"):
         ws.DictRestore(source).init(target)
+
+
+@pytest.mark.parametrize(("inputs", "groups"), [(6, 6), (1, 1)])
+def test_a_depthwise_kernel_does_not_fit_one_of_other_groups(inputs, groups):
+    kernel = np.ones((3, 3, 3, 2), np.float32)  # of 3 inputs, 2 outputs for each
+    model = nn.ModuleDict({"dw": nn.Conv2d(inputs, 6, 3, groups=groups, bias=False)})
+    with pytest.raises(ws.RestoreMismatch, match=r"checkpoint float32 \(2, 3, 3, 3\)"):
+        ws.DictRestore({"dw/depthwise_kernel": kernel}).init(model)

@@ -81,7 +81,12 @@ def recipe_of(kind: str, part: str, have: Side, want: Side) -> Recipe:
     shape = spec_from(recipe, have.leaves).shape
     steps = to_keras(kind, part, want)
     wanted = spec_from(in_order(Taken(part), steps), want.leaves)
-    if shape != wanted.shape and is_the_same(kind, shape, wanted.shape):
+    sides = (shape, have), (wanted.shape, want)
+    if (
+        shape != wanted.shape
+        and is_the_same(kind, shape, wanted.shape)
+        and (kind == "dense" or agree(*sides))
+    ):
         recipe = made(Reshape(wanted.shape), recipe)
     return in_order(recipe, inverted(steps, want.leaves[part]))
 
@@ -124,3 +129,13 @@ def is_the_same(kind: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> b
         return len(shape) != len(wanted)
     alike = shape[:-2] == wanted[:-2] and len(shape) == len(wanted) > 2
     return kind in CONVOLUTIONS[:3] and alike and 1 in (shape[-2], wanted[-2])
+
+
+def agree(one: tuple[tuple[int, ...], Side], other: tuple[tuple[int, ...], Side]) -> bool:
+    """Return whether two kernels, in Keras' order, have as many groups, as far as is known.
+
+    That of a depthwise convolution in Keras says them: its inputs.
+    """
+    groups = {shape[-2] for shape, _ in (one, other) if len(shape) > 2 and shape[-2] != 1}
+    groups |= {side.options["groups"] for _, side in (one, other) if side.options.get("groups")}
+    return len(groups) <= 1
