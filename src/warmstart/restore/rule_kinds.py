@@ -9,7 +9,7 @@ from ..errors import RuleError
 from ..names import joined, parent, separated, without_output
 from .globs import NewName
 from .patterns import Probe
-from .rows import Outcome, Row, Rows
+from .rows import Outcome, Rows, row_of
 
 #: What a mapping or a function may say of a name: its new name, several of them, or none.
 NewNames = str | Iterable[str] | None
@@ -80,14 +80,27 @@ class Naming(Rule):
         return tuple(new + slot[len(owner) :] for new in new_owners)
 
 
-@dataclass(frozen=True, slots=True)
-class Rename(Naming):
-    """Give the names that a pattern matches in full the name that *new* makes of the match."""
+class Moving(Naming):
+    """A rule that gives each name that one pattern matches one other name."""
 
     probe: Probe
-    new: Callable[[Any], str]
     text: str
-    reverse: str = ""  # the line that takes this one back
+    reverse: str  # the line that takes this one back, "" if there is none
+
+    @abstractmethod
+    def moved(self, name: str) -> str | None:
+        """Return what *name* becomes, None if this rule leaves it alone."""
+
+    def moved_slot(self, slot: str) -> str | None:
+        """Return what *slot* becomes: its own new name, or else under its variable's."""
+        own = self.moved(slot)
+        return own if own is not None else self.under_owner(slot)
+
+    def under_owner(self, slot: str) -> str | None:
+        """Return what *slot* becomes under the new name of its variable."""
+        owner = parent(slot)
+        new = self.moved(owner)
+        return None if new is None else new + slot[len(owner) :]
 
     @property
     def single(self) -> bool:
@@ -95,23 +108,17 @@ class Rename(Naming):
 
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
         done = Outcome()
-        changed, regex, match, new = done.rows, self.probe.regex, self.probe.match, self.new
+        changed, moved = done.rows, self.moved
         for place in self.probe.places(names):
             name, recipe, spec, slot, kept, _ = rows[place]
-            found = regex.fullmatch(name) or match(name)
-            if found is not None:
-                called = name_of(new(found), name)
-                changed[place] = (Row(called, recipe, spec, slot, kept, renamed=True),)
-            elif slot and (followed := self.following(name)):
-                changed[place] = (rows[place].called(*followed),)
+            new = self.moved_slot(name) if slot else moved(name)
+            if new is not None:
+                changed[place] = (row_of((new, recipe, spec, slot, kept, True)),)
         return done
 
     def new_names(self, name: str) -> tuple[str, ...] | None:
-        match = self.probe.match(name)
-        return None if match is None else (name_of(self.new(match), name),)
-
-    def places(self, names: Sequence[str]) -> Iterable[int]:
-        return self.probe.places(names)
+        new = self.moved(name)
+        return None if new is None else (new,)
 
     def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         return [(self.text, self.probe.pattern)] if unmatched(self.probe, names) else []
@@ -124,6 +131,20 @@ class Rename(Naming):
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Moving):
+    """Give the names that a pattern matches in full the name that *new* makes of the match."""
+
+    probe: Probe
+    new: Callable[[Any], str]
+    text: str
+    reverse: str = ""
+
+    def moved(self, name: str) -> str | None:
+        match = self.probe.regex.fullmatch(name) or self.probe.match(name)
+        return None if match is None else name_of(self.new(match), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,33 +276,16 @@ class Prefix(Naming):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope(Naming):
+class Scope(Moving):
     """Put what stands under one scope under another, with the separators of the new one below."""
 
     probe: Probe  # its last two groups are the separator after the old scope, and what is below
     new: NewName  # the new scope, without a separator at its end
     separators: tuple[str, str]  # the old one, "" if any will do; the new one, "" if it stays
     text: str
-    reverse: str = ""  # the line that takes this one back
-
-    @property
-    def single(self) -> bool:
-        return True
-
-    def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
-        done = Outcome()
-        changed, moved = done.rows, self.moved
-        for place in self.probe.places(names):
-            name, recipe, spec, slot, kept, _ = rows[place]
-            owner = parent(name) if slot else name  # what tells a slot from it separates no scopes
-            new = moved(owner)
-            if new is not None:
-                called = new + name[len(owner) :]
-                changed[place] = (Row(called, recipe, spec, slot, kept, renamed=True),)
-        return done
+    reverse: str = ""
 
     def moved(self, name: str) -> str | None:
-        """Return what *name* becomes, None if it does not stand below the old scope."""
         match = self.probe.match(name)
         if match is None:
             return None
@@ -290,24 +294,8 @@ class Scope(Naming):
         new = self.separators[1] or old
         return joined(self.new(tuple(key)), separated(without_output(below), old, new), new)
 
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        new = self.moved(name)
-        return None if new is None else (new,)
-
-    def places(self, names: Sequence[str]) -> Iterable[int]:
-        return self.probe.places(names)
-
-    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        return [(self.text, self.probe.pattern)] if unmatched(self.probe, names) else []
-
-    def written(self) -> Lines:
-        return [self.text]
-
-    def back(self) -> Lines:
-        return [reversed_line(self.text, self.reverse)]
-
-    def __str__(self) -> str:
-        return self.text
+    def moved_slot(self, slot: str) -> str | None:
+        return self.under_owner(slot)  # what tells a slot from its variable separates no scopes
 
 
 def reversed_line(text: str, reverse: str) -> str:

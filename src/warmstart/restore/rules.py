@@ -16,8 +16,8 @@ from ..names import near, without_output
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .grammar import parse
-from .recipe import Recipe, Taken, first_name, tensors_in, without_aliases
-from .rows import Flow, Outcome, Row, Rows
+from .recipe import Recipe, Taken, first_name, taken, tensors_in, without_aliases
+from .rows import Flow, Outcome, Row, Rows, row_of
 from .rule_kinds import Rule
 from .value_rules import Fit
 
@@ -85,8 +85,9 @@ def traced(rules: Sequence[Rule], seen: Seen) -> Trace:
     """Return `trace`, while no garbage is looked for: all that is made is kept."""
     ties = seen.ties
     slots = seen.slots
+    recipes = taken(seen.specs)
     flow = Flow.of(
-        Row(without_output(name), Taken(name), spec, name in slots)
+        row_of((without_output(name), recipes[name], spec, name in slots, True, False))
         for name, spec in seen.specs.items()
         if not name.startswith(RUN_PREFIX)
     )

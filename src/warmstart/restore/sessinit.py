@@ -26,7 +26,7 @@ from .layouts import carried
 from .layouts.rules import Layout, said_layout
 from .matching import make_plan, slots_in, specs_by_every_name
 from .plan import Part, Plan
-from .recipe import Recipe, Taken, first_name, spec_from, with_inputs, without_aliases
+from .recipe import Recipe, Taken, first_name, spec_from, taken, with_inputs, without_aliases
 from .report import Report
 from .rule_kinds import Prefix, Rule, Table
 from .rules import Ruled, Seen, fellows_of, near_text, refuse_faults, refuse_idle, trace
@@ -248,7 +248,7 @@ def ignored_names(ignore: Any) -> tuple[str, ...]:
 
 def every_name(source: Source) -> dict[str, Recipe]:
     """Return all names of *source* as those asked for, other names of tied tensors included."""
-    return {name: Taken(name) for name in (*source.specs, *source.aliases)}
+    return taken((*source.specs, *source.aliases))
 
 
 def under_rules(

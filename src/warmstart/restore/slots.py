@@ -42,8 +42,10 @@ def is_slot(name: str, names: Container[str], known: Collection[str] = ()) -> bo
     >>> is_slot("fc/kernel/Adam_1", {"fc/kernel"}), is_slot("Adam/kernel", {"Adam"})
     (True, False)
     """
+    if parent(name) not in names:  # true of most names, and faster to find out
+        return False
     last = slot_name(name)
-    return parent(name) in names and (last in OPTIMIZERS or last in known)
+    return last in OPTIMIZERS or last in known
 
 
 def is_counter(name: str) -> bool:

@@ -11,7 +11,7 @@ from ..errors import RuleError
 from ..names import Pattern, compiled
 from ..spec import ITEMSIZES
 from .globs import NewName, expansion, read, read_new, swapped
-from .patterns import Probe, expander, probe_of, telling
+from .patterns import Probe, expander, glob_probe, probe_of
 from .recipe import Step
 from .remap import Remap
 from .rule_kinds import Drop, Keep, Rename, Rule, Scope
@@ -74,7 +74,7 @@ def scope(old: str, new: str) -> Rule:
     glob = read(inner)
     regex = re.compile(f"{glob.regex('[^/.]*').pattern}({between})(.*)", re.DOTALL)
     name = named(outer, len(glob.wildcards), text)
-    probe = Probe(old, regex, telling(glob.pieces))
+    probe = glob_probe(old, glob, regex)
     back = way_back("scope", f"{inner}{before}", f"{outer}{behind}") if before and behind else ""
     return Scope(probe, name, (before, behind), text, back)
 
@@ -148,7 +148,7 @@ def concatenate(inputs: Sequence[str], new: str, *, axis: int = 0) -> Rule:
         raise RuleError(f"{text!r} needs two patterns or more, with equally many wildcards")
     name = named(new, counts.pop(), text)
     line = Written(text, lost="the sizes of its inputs are not known")
-    return Concatenation(tuple(map(glob_probe, inputs)), name, axis, line)
+    return Concatenation(tuple(map(probe_of_glob, inputs)), name, axis, line)
 
 
 def split(old: str, new: Sequence[str], *, axis: int = 0, sizes: Sequence[int] = ()) -> Rule:
@@ -164,7 +164,7 @@ def split(old: str, new: Sequence[str], *, axis: int = 0, sizes: Sequence[int] =
         inputs = ", ".join(way[0] for way in ways if way)
         back = f"concatenate {inputs} -> {ways[0][1] if ways[0] else ''}: axis {axis}"
     line = Written(text, back, LOST_NAME)
-    return Splitting((glob_probe(old),), names, axis, tuple(sizes), line)
+    return Splitting((probe_of_glob(old),), names, axis, tuple(sizes), line)
 
 
 def stack(old: str, new: str, *, axis: int = 0) -> Rule:
@@ -176,7 +176,7 @@ def stack(old: str, new: str, *, axis: int = 0) -> Rule:
     glob = read(old, numbered=True)
     place = counter(glob.wildcards, text)
     name = named(new, len(glob.wildcards) - 1, text)
-    probe = Probe(old, glob.regex(), telling(glob.pieces))
+    probe = glob_probe(old, glob)
     back = way_back("unstack", old, new, f": axis {axis}", numbered=True)
     return Stacking((probe,), place, name, axis, Written(text, back, LOST_NAME))
 
@@ -271,7 +271,7 @@ def way_back(verb: str, old: str, new: str, more: str = "", *, numbered: bool = 
     return f"{verb} {way[0]} -> {way[1]}{more}" if way else ""
 
 
-def glob_probe(pattern: str) -> Probe:
+def probe_of_glob(pattern: str) -> Probe:
     """Return *pattern*, a glob, ready to be tried; raise for a regex."""
     if pattern.startswith("re:"):
         raise RuleError(f"{pattern!r} is a regex; this rule takes globs, whose wildcards it counts")
