@@ -120,6 +120,20 @@ def test_an_optimizer_made_later_does_not_move_it(training, net):
     frozen.verify()
 
 
+def test_slots_of_an_optimizer_made_while_it_was_frozen_are_held_later(net, models):
+    with ws.freeze(net, "norm/*"):
+        optimizer = nnx.Optimizer(net, ADAMW, wrt=nnx.Param)
+    session = ws.session_for(net, optimizer=optimizer)
+    step(net, optimizer, models.INPUTS)
+    frozen = ws.freeze(session, "norm/*")
+    before = values(session)
+    step(net, optimizer, models.INPUTS)
+    assert not [name for name in moved(before, session) if name.startswith("norm/")]
+    frozen.thaw()
+    step(net, optimizer, models.INPUTS)
+    assert {"norm/scale", "norm/scale/mu"} <= moved(before, session)
+
+
 def test_nothing_but_the_session_sets_it(net):
     frozen = ws.freeze(net, "norm/scale")
     params = nnx.state(net, nnx.Param)

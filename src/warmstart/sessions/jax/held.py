@@ -111,10 +111,13 @@ def without_gradient(value: Any, holds: tuple[Hold, ...]) -> Any:
 
 
 def hold(variable: nnx.Variable[Any], by: Hold) -> None:
-    """Hold *variable* still, until it is let go."""
-    holds = variable.get_metadata(HOLDS, ())
-    variable.set_metadata(HOLDS, (*holds, by))
-    if not holds:
+    """Hold *variable* still, until it is let go.
+
+    A slot that an optimizer made of a held variable has its metadata, and yet nobody holds it.
+    """
+    held = hasattr(type(variable), "held_base")
+    variable.set_metadata(HOLDS, (*(variable.get_metadata(HOLDS, ()) if held else ()), by))
+    if not held:
         object.__setattr__(variable, "__class__", held_type(type(variable)))
 
 
