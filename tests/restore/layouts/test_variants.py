@@ -370,3 +370,18 @@ def test_a_depthwise_kernel_does_not_fit_one_of_other_groups(inputs, groups):
     model = nn.ModuleDict({"dw": nn.Conv2d(inputs, 6, 3, groups=groups, bias=False)})
     with pytest.raises(ws.RestoreMismatch, match=r"checkpoint float32 \(2, 3, 3, 3\)"):
         ws.DictRestore({"dw/depthwise_kernel": kernel}).init(model)
+
+
+@pytest.mark.parametrize("rules", [(), {"fc.weight": "fc.weight"}])
+def test_slots_of_a_square_kernel_that_is_turned_are_not_restored_as_they_lie(rules):
+    kernel = np.arange(4, dtype=np.float32).reshape(2, 2)
+    slots = {f"fc.weight/{slot}": kernel for slot in ("exp_avg", "exp_avg_sq")}
+    arrays = {"fc.weight": kernel, "fc.weight/step": np.float32(3), **slots}
+    model = nn.ModuleDict({"fc": nn.Linear(2, 2, bias=False)})
+    session = ws.session_for(model, optimizer=torch.optim.Adam(model.parameters()))
+    report = ws.DictRestore(arrays, rules=rules, layout="keras").init(session)
+    assert model["fc"].weight.tolist() == kernel.T.tolist()
+    assert report.loaded == ("fc.weight",)
+    assert report.slots.fresh == ("fc.weight",)
+    assert "lost    fc.weight/{exp_avg,exp_avg_sq,step}" in str(report)
+    assert "begins anew, since its variable has other axes here" in str(report)

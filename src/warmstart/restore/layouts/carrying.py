@@ -10,16 +10,19 @@ from typing import Any
 
 from ...errors import RuleError
 from ...layer import CONVENTIONS, Layer
-from ...names import dotted
+from ...names import dotted, parent
 from ...sessions.base import Session
 from ...spec import TensorSpec
 from ..plan import Part
-from ..recipe import Made, Recipe, Taken, names_in, spec_from, with_inputs
+from ..recipe import Made, Recipe, Taken, first_name, names_in, spec_from, with_inputs
 from ..steps import Cast
 from . import kinds
 from .convention import conventions_of
 from .index import Index
 from .side import CannotCarryError, Recipes, Side
+
+#: Why slots of what is carried over are not restored.
+SLOTS_STAY = "begins anew, since its variable has other axes here"
 
 #: A counter that only PyTorch's batch norm has; without `momentum` alone does it matter.
 COUNTER = "num_batches_tracked"
@@ -117,8 +120,20 @@ def carry(part: Part, conventions: set[str], places: Iterable[Place], faults: li
         found_place |= one.used
         idle |= one.idle
     gone = found_place | idle
-    kept = {name: made for name, made in part.origin.items() if name not in gone}
-    return replace(part, origin=kept | origin, withheld=part.withheld | idle)
+    behind = slots_behind(part.origin, origin)
+    kept = {n: made for n, made in part.origin.items() if n not in gone and n not in behind}
+    left = {first_name(part.origin[name]): SLOTS_STAY for name in behind}
+    return replace(
+        part, origin=kept | origin, withheld=part.withheld | idle, left={**part.left, **left}
+    )
+
+
+def slots_behind(names: Iterable[str], origin: Recipes) -> list[str]:
+    """Return those of *names* that are slots of what *origin* makes anew: values in another order
+    would be those of other weights, and fit wherever a kernel is square.
+    """
+    changed = {name for name, recipe in origin.items() if not is_untouched(recipe)}
+    return [name for name in names if parent(name) in changed]
 
 
 def the_only(found: Sequence[Carried], conventions: set[str]) -> Carried:
