@@ -385,3 +385,14 @@ def test_slots_of_a_square_kernel_that_is_turned_are_not_restored_as_they_lie(ru
     assert report.slots.fresh == ("fc.weight",)
     assert "lost    fc.weight/{exp_avg,exp_avg_sq,step}" in str(report)
     assert "begins anew, since its variable has other axes here" in str(report)
+
+
+def test_layers_that_a_model_ties_must_be_equal_in_the_checkpoint():
+    model = nn.ModuleDict({"e": nn.Embedding(3, 2), "out": nn.Linear(2, 3, bias=False)})
+    model["out"].weight = model["e"].weight
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    report = ws.DictRestore({"e/embeddings": rows, "out/kernel": rows.T}).init(model)
+    assert model["e"].weight.tolist() == rows.tolist()
+    assert report.dropped == ()
+    with pytest.raises(ws.errors.NameConflict, match="'e/embeddings' and 'out/kernel' differ"):
+        ws.DictRestore({"e/embeddings": rows, "out/kernel": rows.T + 1}).init(model)

@@ -36,6 +36,7 @@ class Place:
     scopes: Sequence[str]  # in which the layer's tensors may stand
     names: Mapping[str, str]  # leaf -> the session's own name
     side: Side
+    others: Mapping[str, str]  # the session's own name of a tied variable -> what it is called here
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,11 @@ def places_of(session: Session) -> list[Place]:
             if spelling in own
         }
         names = {leaf: name for leaf, name in names.items() if name in specs}
+        others = {aliases[name]: name for name in own.values() if name in aliases}
         side = Side(
             str(session.convention), {n: specs[name] for n, name in names.items()}, layer.options
         )
-        result.append(Place(layer, scopes_of(layer), names, side))
+        result.append(Place(layer, scopes_of(layer), names, side, others))
     return result
 
 
@@ -108,6 +110,7 @@ def carry(part: Part, conventions: set[str], places: Iterable[Place], faults: li
     origin: Recipes = {}
     found_place: set[str] = set()
     idle: set[str] = set()
+    turned: set[str] = set()  # variables of the model whose values lie otherwise in the part
     for place in places:
         try:
             one = the_only(
@@ -116,24 +119,19 @@ def carry(part: Part, conventions: set[str], places: Iterable[Place], faults: li
         except CannotCarryError as reason:
             faults.append(f"  {place.layer.path} ({place.layer.kind}) of {part.label}: {reason}")
             continue
-        origin |= one.origin
+        for name, recipe in one.origin.items():  # what is tied has a name for each layer, and all
+            origin[place.others.get(name, name)] = recipe  # that is asked for by them is compared
+            if not is_untouched(recipe):
+                turned |= {name, place.others.get(name, name)}
         found_place |= one.used
         idle |= one.idle
-    gone = found_place | idle
-    behind = slots_behind(part.origin, origin)
-    kept = {n: made for n, made in part.origin.items() if n not in gone and n not in behind}
+    behind = [name for name in part.origin if parent(name) in turned]  # would fit if square
+    gone = found_place.union(idle, behind)
+    kept = {name: made for name, made in part.origin.items() if name not in gone}
     left = {first_name(part.origin[name]): SLOTS_STAY for name in behind}
     return replace(
         part, origin=kept | origin, withheld=part.withheld | idle, left={**part.left, **left}
     )
-
-
-def slots_behind(names: Iterable[str], origin: Recipes) -> list[str]:
-    """Return those of *names* that are slots of what *origin* makes anew: values in another order
-    would be those of other weights, and fit wherever a kernel is square.
-    """
-    changed = {name for name, recipe in origin.items() if not is_untouched(recipe)}
-    return [name for name in names if parent(name) in changed]
 
 
 def the_only(found: Sequence[Carried], conventions: set[str]) -> Carried:
