@@ -278,6 +278,24 @@ def test_keras_has_its_own_methods_back(compiled):
     assert all("call" not in vars(layer) for layer in model.layers)
 
 
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="variables of TensorFlow")
+def test_a_thaw_leaves_what_else_is_frozen_in_tensorflow(compiled, bits):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.w = tf.Variable([1.0, 2.0])
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.1)
+    optimizer.build([module.w])
+    session = ws.session_for(module, optimizer=optimizer)
+    first = ws.freeze(compiled("sgd"), "hidden/*")
+    frozen = ws.freeze(session, "w")
+    first.thaw()
+    before = bits(session)
+    optimizer.apply([tf.ones(2)], [module.w])
+    frozen.verify()
+    assert {"w/momentum", "w/velocity"}.isdisjoint(moved(before, bits(session)))
+
+
 def test_freezings_overlap(compiled, fit):
     model = compiled(keras.optimizers.AdamW(0.05, weight_decay=0.1))
     fit(model)

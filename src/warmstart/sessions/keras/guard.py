@@ -13,7 +13,7 @@ anything is frozen or processed, and put back afterwards.  Steps are compiled, s
 has them compiled anew.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -51,8 +51,8 @@ class Processing(Protocol):
 
 PROCESSING: WeakKeyDictionary[Any, Processing] = WeakKeyDictionary()
 
-APPLY = BaseOptimizer.apply
-FINALIZE = BaseOptimizer.finalize_variable_values
+#: The methods that ours are in the place of, by name.
+BEFORE: dict[str, Callable[..., None]] = {}
 
 
 def add(model: Any, holder: Holder) -> None:
@@ -74,10 +74,18 @@ def process(optimizer: Any, processing: Processing) -> None:
 
 
 def install() -> None:
-    """Put our methods in the place of Keras' own, or these back if nobody needs ours."""
+    """Put our methods in the place of those that are there, or these back if nobody needs ours.
+
+    Others have theirs there too (tf2/optimizer_hooks.py): what is around ours stays.
+    """
     needed = any(HOLDERS.values()) or len(PROCESSING) > 0
-    BaseOptimizer.apply = apply if needed else APPLY
-    BaseOptimizer.finalize_variable_values = finalize if needed else FINALIZE
+    for name, ours in (("apply", apply), ("finalize_variable_values", finalize)):
+        there = getattr(BaseOptimizer, name)
+        if needed and name not in BEFORE:
+            BEFORE[name] = there
+            setattr(BaseOptimizer, name, ours)
+        elif not needed and there is ours:
+            setattr(BaseOptimizer, name, BEFORE.pop(name))
 
 
 def holders() -> Iterator[Holder]:
@@ -109,7 +117,7 @@ def apply(self: Any, grads: Sequence[Any], trainable_variables: Any = None) -> N
     processing = PROCESSING.get(self)
     unbuilt = trainable_variables is None and not self.built  # Keras says what to do
     if unbuilt or not (held or masks or processing):
-        APPLY(self, grads, trainable_variables)
+        BEFORE["apply"](self, grads, trainable_variables)
         return
     if not self.built:  # for all of them: they may be thawed
         with name_scope(self.name, caller=self):
@@ -127,7 +135,7 @@ def apply(self: Any, grads: Sequence[Any], trainable_variables: Any = None) -> N
         stack.enter_context(kept(self, [v for v in variables if id(v) in masks], masks))
         stack.enter_context(narrowed(self, held))
         if pairs:
-            APPLY(self, [gradient for gradient, _ in pairs], [v for _, v in pairs])
+            BEFORE["apply"](self, [gradient for gradient, _ in pairs], [v for _, v in pairs])
         else:
             self._iterations.assign_add(1)
 
@@ -137,7 +145,7 @@ def finalize(self: Any, var_list: Sequence[Any]) -> None:
     held = {id(v) for v in (*var_list, *self._trainable_variables) if is_held(v)}
     masks = {id(v): mask for v in var_list if (mask := mask_of(v)) is not None}
     with kept(self, [v for v in var_list if id(v) in masks], masks), narrowed(self, held):
-        FINALIZE(self, [v for v in var_list if id(v) not in held])
+        BEFORE["finalize_variable_values"](self, [v for v in var_list if id(v) not in held])
 
 
 @contextmanager
