@@ -44,7 +44,8 @@ class Remade(ListedSource):
     @property
     def derived(self) -> Collection[str]:
         known, others = set(self._source.derived), self._source.aliases
-        return {a for a in known & self._aliases.keys() if self._aliases[a] == others[a]}
+        shown = {a: self._origin[self._aliases[a]] for a in known & self._aliases.keys()}
+        return {alias for alias, recipe in shown.items() if recipe == Taken(others[alias])}
 
     def read(self, name: str) -> "np.ndarray":
         import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..binary.ahead import reading_ahead
 from ..errors import noting
 from ..formats import files_of, locate, open_source
-from ..restore.recipe import Recipe, Taken, first_name, tensors_in, without_aliases
+from ..restore.recipe import Made, Recipe, Taken, first_name, tensors_in, without_aliases
 from ..restore.rules import Seen, apply, fellows_of
 from ..source import Index, Source, View, as_source, filtered
 from ..spec import TensorSpec
@@ -67,15 +67,14 @@ def asked_for(source: Source, rules: Any = ()) -> Mapping[str, Recipe]:
 
 
 def without_old_places(origin: Mapping[str, Recipe], source: Source) -> Mapping[str, Recipe]:
-    """Return *origin* without the derived names that no longer say what they did.
+    """Return *origin* without the derived names of tensors that a rule has changed.
 
-    They say where a tensor lies, or whose it is: once a rule has changed it or its name, they would
-    be tensors of their own, as it was before.  Where a rule keeps such a name alone, it stays.
+    They say where a tensor lies, or whose it is, and would be tensors of their own, as it was
+    before.
     """
-    derived = set(source.derived)
-    kept = {name for name, recipe in origin.items() if recipe == Taken(name)}
-    changed = tensors_in(origin.values()) - kept
-    gone = {name for name in kept & derived if source.aliases[name] in changed}
+    changed = tensors_in(recipe for recipe in origin.values() if isinstance(recipe, Made))
+    old = [n for n in source.derived if n in origin and source.aliases[n] in changed]
+    gone = {name for name in old if origin[name] == Taken(name)}
     return {new: recipe for new, recipe in origin.items() if new not in gone}
 
 
