@@ -1,5 +1,6 @@
 """Settings of every test, and what tests of several layers need."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import settings
 
 from warmstart.binary.checksum import crc32c, mask
 from warmstart.binary.table import FOOTER, MAGIC, Table, build_block, handle
+
+#: Keras has one backend in a process; whoever tests another does so in a process of its own.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 settings.register_profile("warmstart", deadline=None, print_blob=True)
 settings.load_profile("warmstart")

@@ -1,11 +1,8 @@
 """What real Keras makes, we name as it does; what we write, real Keras loads."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import keras
 import numpy as np
