@@ -89,7 +89,8 @@ def test_a_contract_without_its_petabyte(tmp_path: Path) -> None:
 
 def test_contracts_are_imported_when_they_are_asked_for() -> None:
     assert dir(warmstart.testing) == [
-        "CallbackContract", "DataContract", "FormatContract", "ReadingContract", "SessionContract",
+        "CallbackContract", "DataContract", "FormatContract", "GradientContract",
+        "ReadingContract", "SessionContract",
     ]  # fmt: skip
     for name in dir(warmstart.testing):
         assert getattr(warmstart.testing, name).__name__ == name
