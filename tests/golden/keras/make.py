@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-os.environ["KERAS_BACKEND"] = "jax"
+os.environ.setdefault("KERAS_BACKEND", "jax")  # pytest, which imports this too, has chosen one
 HERE = Path(__file__).parent
 KERAS_2 = sys.argv[1:] == ["old"]
 
