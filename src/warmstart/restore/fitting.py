@@ -18,6 +18,7 @@ from .patterns import probe_of
 from .plan import Match, Part, Tie
 from .recipe import Made, Step, made
 from .resize import Resize
+from .rule_kinds import Written
 from .rules import near_text, refuse_idle
 from .steps import Pad, Slice
 from .value_rules import Fit
@@ -132,4 +133,4 @@ def follow(slot: Match, before: Match, after: Match) -> Match | None:
         return slot if slot.source.shape == slot.target.shape else None
     wanted = slot._replace(target=slot.target._replace(shape=after.target.shape))
     policy = "pad" if after.onto else "slice"
-    return as_asked(wanted, Fit(ANY, policy, policy))
+    return as_asked(wanted, Fit(ANY, policy, Written(policy)))

@@ -228,7 +228,7 @@ def judged(match: Match, winner: Match | None, parts: Sequence[Part]) -> Misfit:
     policy = "" if fit is None else fit.policy
     ignored = policy == "skip" or (part.ignore_mismatch and policy != "error")
     fatal = not overridden and not (reason == "shape" and ignored)
-    return Misfit(match, reason, fatal, "" if fit is None else fit.text)
+    return Misfit(match, reason, fatal, "" if fit is None else str(fit))
 
 
 def target_verdicts(

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import RuleError
 from ..names import joined, parent, separated, without_output
@@ -46,6 +46,36 @@ class Rule(ABC):
         raise RuleError(f"{self}: what it leaves out is lost")
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a rule is written, and what takes it back."""
+
+    text: str
+    reverse: str = ""
+    lost: str = ""  # what one must know to take it back, where there is no line that does
+
+
+class OneLine(Rule):
+    """A rule that is one line of text."""
+
+    line: Written
+
+    @property
+    def single(self) -> bool:
+        return True
+
+    def written(self) -> Lines:
+        return [self.line.text]
+
+    def back(self) -> Lines:
+        if not self.line.reverse:
+            raise RuleError(f"{self}: {self.line.lost}")
+        return [self.line.reverse]
+
+    def __str__(self) -> str:
+        return self.line.text
+
+
 class Naming(Rule):
     """A rule that looks at each name by itself."""
 
@@ -53,14 +83,9 @@ class Naming(Rule):
     def new_names(self, name: str) -> tuple[str, ...] | None:
         """Return what *name* becomes, `()` to drop it, None when this rule leaves it alone."""
 
-    def places(self, names: Sequence[str]) -> Iterable[int]:
-        """Return the places of *names* that may be meant."""
-        return range(len(names))
-
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
         done = Outcome()
-        for place in self.places(names):
-            row = rows[place]
+        for place, row in enumerate(rows):
             new = self.new_slot_names(row.name) if row.slot else self.new_names(row.name)
             if new is not None:
                 done.rows[place] = tuple(map(row.called, new)) or (row.dropped(),)
@@ -69,10 +94,8 @@ class Naming(Rule):
     def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
         """Return what *slot* becomes: where its variable goes, unless named itself."""
         own = self.new_names(slot)
-        return own if own is not None else self.following(slot)
-
-    def following(self, slot: str) -> tuple[str, ...] | None:
-        """Return what *slot* becomes under the new names of its variable."""
+        if own is not None:
+            return own
         owner = parent(slot)
         new_owners = self.new_names(owner)
         if new_owners is None:
@@ -80,12 +103,10 @@ class Naming(Rule):
         return tuple(new + slot[len(owner) :] for new in new_owners)
 
 
-class Moving(Naming):
+class Moving(OneLine):
     """A rule that gives each name that one pattern matches one other name."""
 
     probe: Probe
-    text: str
-    reverse: str  # the line that takes this one back, "" if there is none
 
     @abstractmethod
     def moved(self, name: str) -> str | None:
@@ -102,10 +123,6 @@ class Moving(Naming):
         new = self.moved(owner)
         return None if new is None else new + slot[len(owner) :]
 
-    @property
-    def single(self) -> bool:
-        return True
-
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
         done = Outcome()
         changed, moved = done.rows, self.moved
@@ -116,21 +133,10 @@ class Moving(Naming):
                 changed[place] = (row_of((new, recipe, spec, slot, kept, True)),)
         return done
 
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        new = self.moved(name)
-        return None if new is None else (new,)
-
     def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        return [(self.text, self.probe.pattern)] if unmatched(self.probe, names) else []
-
-    def written(self) -> Lines:
-        return [self.text]
-
-    def back(self) -> Lines:
-        return [reversed_line(self.text, self.reverse)]
-
-    def __str__(self) -> str:
-        return self.text
+        """Return the rule if it matches none of *names*, groups and all."""
+        used = any(self.probe.match(names[place]) for place in self.probe.places(names))
+        return [] if used else [(self.line.text, self.probe.pattern)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +145,48 @@ class Rename(Moving):
 
     probe: Probe
     new: Callable[[Any], str]
-    text: str
-    reverse: str = ""
+    line: Written
 
     def moved(self, name: str) -> str | None:
         match = self.probe.regex.fullmatch(name) or self.probe.match(name)
         return None if match is None else name_of(self.new(match), name)
 
 
+class Choosing(Rule):
+    """A rule that leaves names out by patterns, one of which alone may match nothing."""
+
+    verb: ClassVar[str]
+    patterns: tuple[Probe, ...]
+
+    def meant(self, rows: Rows, names: Sequence[str]) -> set[int]:
+        """Return the places of what any of the patterns matches, and of the slots of that."""
+        near = {place for probe in self.patterns for place in probe.places(names)}
+        return {
+            place
+            for place in near
+            if self.matches(names[place])
+            or (rows[place].slot and self.matches(parent(names[place])))
+        }
+
+    def matches(self, name: str) -> bool:
+        """Return whether any of the patterns matches *name*, with or without `:0`."""
+        return any(probe(name) for probe in self.patterns)
+
+    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        return [(f"{self.verb} {p.pattern}", p.pattern) for p in self.patterns if p.idle(names)]
+
+    def written(self) -> Lines:
+        return [f"{self.verb} {probe.pattern}" for probe in self.patterns]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.written()))
+
+
 @dataclass(frozen=True, slots=True)
-class Drop(Naming):
+class Drop(Choosing):
     """Leave out what any of the patterns matches."""
 
+    verb = "drop"
     drops = True
     patterns: tuple[Probe, ...]
 
@@ -158,53 +194,22 @@ class Drop(Naming):
     def single(self) -> bool:
         return len(self.patterns) == 1
 
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        return () if matches(self.patterns, name) else None
-
-    def places(self, names: Sequence[str]) -> Iterable[int]:
-        return {place for probe in self.patterns for place in probe.places(names)}
-
-    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        return idle_patterns("drop", self.patterns, names)
-
-    def written(self) -> Lines:
-        return [f"drop {probe.pattern}" for probe in self.patterns]
-
-    def __str__(self) -> str:
-        return ", ".join(map(str, self.written()))
+    def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
+        gone = self.meant(rows, names)
+        return Outcome({place: (rows[place].dropped(),) for place in gone})
 
 
 @dataclass(frozen=True, slots=True)
-class Keep(Naming):
+class Keep(Choosing):
     """Leave out what none of the patterns matches."""
 
+    verb = "keep"
     patterns: tuple[Probe, ...]
 
-    def new_names(self, name: str) -> tuple[str, ...] | None:
-        return None if matches(self.patterns, name) else ()
-
-    def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
-        return None if self.new_names(slot) is None else self.following(slot)
-
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
-        near = {place for probe in self.patterns for place in probe.places(names)}
-        kept = {
-            place
-            for place in near
-            if matches(self.patterns, names[place])
-            or (rows[place].slot and matches(self.patterns, parent(names[place])))
-        }
+        kept = self.meant(rows, names)
         gone = (place for place in range(len(rows)) if place not in kept)
         return Outcome({place: (rows[place].dropped(),) for place in gone})
-
-    def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        return idle_patterns("keep", self.patterns, names)
-
-    def written(self) -> Lines:
-        return [f"keep {probe.pattern}" for probe in self.patterns]
-
-    def __str__(self) -> str:
-        return ", ".join(map(str, self.written()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +287,7 @@ class Scope(Moving):
     probe: Probe  # its last two groups are the separator after the old scope, and what is below
     new: NewName  # the new scope, without a separator at its end
     separators: tuple[str, str]  # the old one, "" if any will do; the new one, "" if it stays
-    text: str
-    reverse: str = ""
+    line: Written
 
     def moved(self, name: str) -> str | None:
         match = self.probe.match(name)
@@ -296,18 +300,6 @@ class Scope(Moving):
 
     def moved_slot(self, slot: str) -> str | None:
         return self.under_owner(slot)  # what tells a slot from its variable separates no scopes
-
-
-def reversed_line(text: str, reverse: str) -> str:
-    """Return the line *reverse* that takes *text* back.  Raise RuleError if there is none."""
-    if not reverse:
-        raise RuleError(f"{text}: the old name cannot be told from the new one")
-    return reverse
-
-
-def unmatched(probe: Probe, names: Sequence[str]) -> bool:
-    """Return whether *probe* matches none of *names*, groups and all."""
-    return not any(probe.match(names[place]) for place in probe.places(names))
 
 
 def name_of(new: str, old: str) -> str:
@@ -324,15 +316,3 @@ def as_names(new: NewNames, old: str) -> tuple[str, ...]:
     if not all(isinstance(name, str) and name for name in names):
         raise RuleError(f"a rule gives {old!r} the name {new!r}, which is not a name")
     return tuple(without_output(name) for name in names)
-
-
-def matches(patterns: Iterable[Probe], name: str) -> bool:
-    """Return whether any of *patterns* matches *name*, with or without TensorFlow's `:0`."""
-    return any(probe(name) for probe in patterns)
-
-
-def idle_patterns(
-    verb: str, patterns: Iterable[Probe], names: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Return those of *patterns* that match none of *names*, as written after *verb*."""
-    return [(f"{verb} {p.pattern}", p.pattern) for p in patterns if p.idle(names)]

@@ -20,43 +20,18 @@ from .globs import Key, NewName
 from .patterns import Probe
 from .recipe import Step
 from .rows import Outcome, Row, Rows, is_one, matching, tried
-from .rule_kinds import Lines, Rule
+from .rule_kinds import OneLine, Written
 from .steps import Concatenate, Slice, Stack, Take, axis_of
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """How a rule is written, and what takes it back."""
-
-    text: str
-    reverse: str = ""
-    lost: str = ""  # what one must know to take it back, where there is no line that does
-
-
-class Several(Rule):
+class Several(OneLine):
     """A rule that changes how many tensors there are."""
 
     probes: tuple[Probe, ...]
-    line: Written
-
-    @property
-    def single(self) -> bool:
-        return True
 
     def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         unused = all(probe.idle(names) for probe in self.probes)
         return [(self.line.text, self.probes[0].pattern)] if unused else []
-
-    def written(self) -> Lines:
-        return [self.line.text]
-
-    def back(self) -> Lines:
-        if not self.line.reverse:
-            raise RuleError(f"{self.line.text}: {self.line.lost}")
-        return [self.line.reverse]
-
-    def __str__(self) -> str:
-        return self.line.text
 
     def slots(self, rows: Rows, names: Sequence[str]) -> dict[str, dict[str, int]]:
         """Return the slots of what the patterns may match: variable -> what it is -> place."""

@@ -7,47 +7,25 @@ such as a count of steps, is kept as it is; what cannot follow is left out, and 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import RuleError
 from ..spec import TensorSpec
 from .fit import kind_of
 from .patterns import Probe
 from .recipe import Step
 from .rows import Outcome, Row, Rows, is_one, matching, tried
-from .rule_kinds import Lines, Rule
+from .rule_kinds import OneLine, Written
 from .steps import Cast
 
 #: What a `fit` rule may ask for, the default first.
 POLICIES = ("error", "skip", "pad", "slice", "interpolate")
 
 
-class OnPattern(Rule):
-    """A rule that one pattern sets off, written as *text*."""
+class OnPattern(OneLine):
+    """A rule that one pattern sets off."""
 
     probe: Probe
-    text: str
-    reverse = ""  # the line that takes this one back, where there is one
-
-    @property
-    def single(self) -> bool:
-        return True
 
     def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        return [(self.text, self.probe.pattern)] if self.probe.idle(names) else []
-
-    def written(self) -> Lines:
-        return [self.text]
-
-    def back(self) -> Lines:
-        if not self.reverse:
-            raise RuleError(f"{self.text}: {self.lost()}")
-        return [self.reverse]
-
-    def lost(self) -> str:
-        """Return what one must know to take the rule back, in words."""
-        return "what it leaves out is lost"
-
-    def __str__(self) -> str:
-        return self.text
+        return [(self.line.text, self.probe.pattern)] if self.probe.idle(names) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +34,7 @@ class Transform(OnPattern):
 
     probe: Probe
     step: Step
-    text: str
-    reverse: str = ""
+    line: Written
 
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
         done = Outcome()
@@ -91,7 +68,7 @@ class Transform(OnPattern):
         """Note in *done* the row after the step, or why not; return whether it can be done."""
         made = tried(self.step, [row], row.name)
         if isinstance(made, str):
-            done.faults.append((row.old, f"{self.text}: {made.removeprefix(f'{self.step}: ')}"))
+            done.faults.append((row.old, f"{self}: {made.removeprefix(f'{self.step}: ')}"))
         else:
             done.rows[place] = (made,)
         return place in done.rows
@@ -104,12 +81,9 @@ class Transform(OnPattern):
             return
         made = tried(self.step, [slot], slot.name) if alike else ""
         if isinstance(made, str):
-            done.leave(place, slot, f"cannot follow {self.text}")
+            done.leave(place, slot, f"cannot follow {self}")
         else:
             done.rows[place] = (made,)
-
-    def lost(self) -> str:
-        return "what it was before is not known, or lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +92,7 @@ class Fit(OnPattern):
 
     probe: Probe
     policy: str  # one of POLICIES
-    text: str
+    line: Written
     cubic: bool = False
     grid: int | None = None  # tokens before a square grid of positions
 
@@ -127,6 +101,3 @@ class Fit(OnPattern):
 
     def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         return []  # a plan finds out, which knows the model
-
-    def lost(self) -> str:
-        return "what a model's shape asks for is no property of the checkpoint"

@@ -14,8 +14,8 @@ from .globs import NewName, expansion, read, read_new, swapped
 from .patterns import Probe, expander, glob_probe, probe_of
 from .recipe import Step
 from .remap import Remap
-from .rule_kinds import Drop, Keep, Rename, Rule, Scope
-from .several import Concatenation, Splitting, Stacking, Unstacking, Written
+from .rule_kinds import Drop, Keep, Rename, Rule, Scope, Written
+from .several import Concatenation, Splitting, Stacking, Unstacking
 from .steps import Cast, Flip, Pad, Reshape, Slice, Transpose
 from .value_rules import POLICIES, Fit, Transform
 from .vocab import (
@@ -39,7 +39,8 @@ def rename(pattern: str | re.Pattern[str], replacement: str) -> Rule:
         probe.regex.sub(replacement, "")  # the new name is read before anything is matched
     except (re.error, IndexError) as error:
         raise RuleError(f"the new name in {text!r} cannot be read: {error}") from error
-    return Rename(probe, expander(probe.regex, replacement), text)
+    line = Written(text, lost=LOST_NAME)
+    return Rename(probe, expander(probe.regex, replacement), line)
 
 
 def rename_glob(old: str, new: str) -> Rule:
@@ -48,7 +49,8 @@ def rename_glob(old: str, new: str) -> Rule:
         return rename(old[3:], new)
     text = f"rename {old} -> {new}"
     name = named(new, len(read(old).wildcards), text)
-    return Rename(probe_of(old), of_match(name), text, way_back("rename", old, new))
+    line = Written(text, way_back("rename", old, new), LOST_NAME)
+    return Rename(probe_of(old), of_match(name), line)
 
 
 def drop(*patterns: Pattern) -> Rule:
@@ -76,7 +78,7 @@ def scope(old: str, new: str) -> Rule:
     name = named(outer, len(glob.wildcards), text)
     probe = glob_probe(old, glob, regex)
     back = way_back("scope", f"{inner}{before}", f"{outer}{behind}") if before and behind else ""
-    return Scope(probe, name, (before, behind), text, back)
+    return Scope(probe, name, (before, behind), Written(text, back, LOST_NAME))
 
 
 def transpose(pattern: Pattern, *axes: int) -> Rule:
@@ -127,7 +129,8 @@ def pad(pattern: Pattern, before: int, after: int, *, axis: int = 0, fill: float
     probe, step = probe_of(pattern), Pad(axis, before, after, fill)
     text = f"pad {probe.pattern}: axis {axis} {before}:{after} with {fill:g}"
     end = -after if after else ""
-    return Transform(probe, step, text, f"slice {probe.pattern}: axis {axis} {before}:{end}")
+    back = f"slice {probe.pattern}: axis {axis} {before}:{end}"
+    return Transform(probe, step, Written(text, back, LOST_VALUES))
 
 
 def flip(pattern: Pattern, *axes: int) -> Rule:
@@ -207,7 +210,8 @@ def fit(pattern: Pattern, policy: str, *, cubic: bool = False, grid: int | None 
         raise RuleError(f"{text!r}: expected one of {', '.join(POLICIES)}")
     if (more and policy != "interpolate") or (grid or 0) < 0:
         raise RuleError(f"{text!r}: only interpolate takes cubic and grid, which is 0 or more")
-    return Fit(probe, policy, text, cubic, grid)
+    lost = "what a model's shape asks for is no property of the checkpoint"
+    return Fit(probe, policy, Written(text, lost=lost), cubic, grid)
 
 
 def vocab(
@@ -226,11 +230,15 @@ def vocab(
     text = f"vocab {probe.pattern}: {called(old)} -> {called(new)}{more}"
     back = f"vocab {probe.pattern}: {called(new)} -> {called(old)} axis {axis}"
     files = isinstance(old, PATHS) and isinstance(new, PATHS)
-    return Transform(probe, step, text, back if files and is_another_order(places, old) else "")
+    known = files and is_another_order(places, old)
+    return Transform(probe, step, Written(text, back if known else "", LOST_VALUES))
 
 
 #: Why some renames have no way back.
 LOST_NAME = "the old name cannot be told from the new one"
+
+#: Why some changes of values have none.
+LOST_VALUES = "what it was before is not known, or lost"
 
 
 def probes(patterns: Iterable[Pattern], verb: str) -> tuple[Probe, ...]:
@@ -249,7 +257,8 @@ def transformed(pattern: Pattern, verb: str, said: str, step: Step, back: str = 
     probe = probe_of(pattern)
     line = f"{verb} {probe.pattern}"
     reverse = f"{line}: {back}" if back else line if not said and verb == "transpose" else ""
-    return Transform(probe, step, f"{line}: {said}" if said else line, reverse)
+    text = f"{line}: {said}" if said else line
+    return Transform(probe, step, Written(text, reverse, LOST_VALUES))
 
 
 def named(new: str, n_wildcards: int, text: str, *, numbered: bool = False) -> NewName:
