@@ -174,8 +174,10 @@ class SaverRestore(SessionInit):
     def parts(self, session: Session, stack: ExitStack) -> list[Part]:
         source = stack.enter_context(open_source(self.path))
         label = str(self.path)
-        refuse_unknown(self.ignore, source, label)
-        own: tuple[Rule, ...] = (Table({without_output(name): () for name in self.ignore}),)
+        own: tuple[Rule, ...] = ()
+        if self.ignore:
+            refuse_unknown(self.ignore, source, label)
+            own += (Table({without_output(name): () for name in self.ignore}),)
         if self.prefix:
             own += (Prefix(self.prefix, separator_below(self.prefix, session)),)
         part = Part(source, every_name(source), label, layout=self._layout)
