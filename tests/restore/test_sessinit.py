@@ -234,6 +234,13 @@ def test_options_given_with_a_session_init_come_on_top_of_its_own(session):
     assert ws.SmartInit(inner, rules="rename b -> enc/w").init(session).renamed == {"enc/w": "a"}
 
 
+def test_rules_given_with_a_session_init_may_be_any_iterable(session):
+    rules = iter(["rename a -> enc/w"])
+    assert ws.SmartInit(ws.DictRestore({"a": ENC_W}), rules=rules).init(session).renamed == {
+        "enc/w": "a"
+    }
+
+
 def test_one_tensor_fills_several_variables():
     session = model("a", "b")
     report = ws.DictRestore({"w": np.ones(2)}, rules={"w": ["a", "b"]}).init(session)

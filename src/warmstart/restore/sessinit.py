@@ -198,7 +198,8 @@ def SmartInit(
     if hasattr(obj, "ckpt_to_initialize_from") and not isinstance(obj, SessionInit):
         obj = as_warm_start(obj)  # an Estimator's is a tuple, so not a chain
     if isinstance(obj, SessionInit):
-        return ChainInit([obj], **options) if ignore_mismatch or parse(rules) or layout else obj
+        options["rules"] = parse(rules)  # once: there may be files to read
+        return ChainInit([obj], **options) if any(options.values()) else obj
     if obj is None:
         return ChainInit(())
     for kinds, init in ROUTES:
