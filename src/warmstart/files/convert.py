@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from ..errors import RuleError, SaveError, number_of
 from ..formats import expanded, locate, save_source
-from ..restore.recipe import Recipe, names_in
+from ..restore.recipe import Recipe, tensors_in
 from ..restore.slots import OBJECT_GRAPH
 from ..source import Source, filtered
 from ..spec import ROLES
@@ -99,7 +99,7 @@ def outliving(source: Source, origin: Mapping[str, Recipe]) -> tuple[str, ...]:
 
     What a rule drops by one name alone is still there.
     """
-    kept = {name for recipe in origin.values() for name in names_in(recipe)}
+    kept = tensors_in(origin.values())
     found = {source.aliases[old] for old in kept if old in source.aliases}
     return tuple(sorted(found - kept))
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from ..errors import noting
-from ..restore.recipe import Recipe, Taken, first_name, names_in, spec_from, value_from
+from ..restore.recipe import Recipe, Taken, first_name, names_in, spec_from, tensors_in, value_from
 from ..source import Index, ListedSource, Source
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Remade(ListedSource):
     @property
     def tensors(self) -> set[str]:
         """The tensors of the other source that are shown, or go into one that is."""
-        return {name for recipe in self._origin.values() for name in names_in(recipe)}
+        return tensors_in(self._origin.values())
 
     @property
     def metadata(self) -> Mapping[str, str]:

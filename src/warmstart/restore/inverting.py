@@ -15,7 +15,18 @@ from ..names import without_output
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .grammar import parse, parse_line
-from .recipe import Made, Recipe, Step, Taken, first_name, names_in, spec_from, with_inputs
+from .recipe import (
+    Made,
+    Recipe,
+    Step,
+    Taken,
+    distinct_names,
+    first_name,
+    names_in,
+    spec_from,
+    tensors_in,
+    with_inputs,
+)
 from .rows import Flow, Outcome, Row, Rows
 from .rule_kinds import Lines, Rule
 from .steps import Concatenate, Slice, Stack, Take
@@ -93,7 +104,7 @@ class Undo(Rule):
         places = {name: place for place, name in enumerate(names)}
         there = {name: rows[place] for name, place in places.items() if rows[place].kept}
         for name, recipe in self.origin.items():
-            needed = list(dict.fromkeys(names_in(recipe)))
+            needed = distinct_names(recipe)
             lacking = [part for part in needed if part not in there]
             if lacking and len(lacking) < len(needed):
                 listed = ", ".join(map(repr, lacking))
@@ -109,7 +120,7 @@ class Undo(Rule):
 
     def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         there = set(names)
-        unused = not any(name in there for made in self.origin.values() for name in names_in(made))
+        unused = there.isdisjoint(tensors_in(self.origin.values()))
         return [(self.text, next(iter(self.origin), ""))] if unused else []
 
     def written(self) -> Lines:
@@ -143,7 +154,7 @@ def undone(before: Rows, after: Rows, text: str) -> tuple[Undo, list[str]]:
         again = put_together(pieces, spec_from(whole, specs))
         if again is not None:
             ways.follow(whole, again)
-    used = {name for recipe in ways.back.values() for name in names_in(recipe)}
+    used = tensors_in(ways.back.values())
     gone = frozenset(row.name for row in after if row.kept) - used
     lost = [name for name in specs if name not in ways.back]
     return Undo(ways.back, gone, f"the inverse of {text}"), lost

@@ -14,7 +14,16 @@ from ...names import dotted, parent
 from ...sessions.base import Session
 from ...spec import TensorSpec
 from ..plan import Part
-from ..recipe import Made, Recipe, Taken, first_name, names_in, spec_from, with_inputs
+from ..recipe import (
+    Made,
+    Recipe,
+    Taken,
+    first_name,
+    names_in,
+    spec_from,
+    tensors_in,
+    with_inputs,
+)
 from ..steps import Cast
 from . import kinds
 from .convention import conventions_of
@@ -180,7 +189,7 @@ def in_place(place: Place, offer: Offer, convention: str) -> Carried:
     inputs = {leaf: offer.origin[name] for leaf, name in names.items()}
     found = kinds.convert(layer.kind, have, place.side) if names else {}
     made_of = {place.names[leaf]: recipe for leaf, recipe in found.items()}
-    needed = {leaf for recipe in made_of.values() for leaf in names_in(recipe)}
+    needed = tensors_in(made_of.values())
     return Carried(
         {n: with_inputs(r, inputs) for n, r in made_of.items() if n not in offer.settled},
         frozenset(names[leaf] for leaf in needed),

@@ -15,7 +15,7 @@ from ...errors import RuleError
 from ...layer import CONVENTIONS
 from ...names import dotted, leaf_of, parent
 from ..patterns import Probe, probe_of
-from ..recipe import Recipe, names_in, spec_from, with_inputs
+from ..recipe import Recipe, first_name, names_in, spec_from, with_inputs
 from ..rows import Outcome, Row, Rows, is_one
 from ..rule_kinds import Lines, Rule
 from . import alone, recurrent
@@ -189,7 +189,7 @@ def replaced(layer: Found, made_of: Recipes, rows: Rows, have: Side) -> dict[int
     result: dict[int, tuple[Row, ...]] = {layer.places[leaf]: () for leaf in needed}
     for name, recipe in made_of.items():
         spec = spec_from(recipe, have.leaves)
-        result[layer.places[next(names_in(recipe))]] += (
+        result[layer.places[first_name(recipe)]] += (
             Row(name, with_inputs(recipe, inputs), spec, renamed=True),
         )
     return result
