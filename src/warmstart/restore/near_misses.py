@@ -14,8 +14,8 @@ from itertools import islice
 
 from ..names import words
 from ..spec import TensorSpec
-from .reaching import recipe_of, way_between
-from .recipe import Recipe, Taken, first_name, steps_of
+from .reaching import way_between
+from .recipe import Recipe, Taken, after, first_name, steps_of
 from .resemblance import Pair, scores
 from .square import turned_like_others
 from .what_names_say import Side
@@ -167,7 +167,7 @@ def as_near(found: Mapping[str, tuple[TensorSpec, str]], missing: Specs) -> dict
     guessed = turned_like_others(ways, missing)
     return {
         name: Near(
-            recipe_of(spec.name, guessed.get(name, steps)),
+            after(Taken(spec.name), guessed.get(name, steps)),
             SQUARE if name in guessed else found[name][1],
         )
         for name, (spec, steps) in ways.items()

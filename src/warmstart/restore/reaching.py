@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import permutations
 from typing import NamedTuple
 
-from .recipe import Recipe, Step, Taken, made
+from .recipe import Step
 from .steps import Reshape, Transpose
 
 Shape = tuple[int, ...]
@@ -136,11 +136,3 @@ def matrix_between(bare: Shape, wanted: Shape) -> Shape | None:
     """
     small, large = sorted((bare, wanted[::-1]), key=len)
     return small if len(small) == 2 and merged(large, small) else None
-
-
-def recipe_of(name: str, steps: Sequence[Step]) -> Recipe:
-    """Return what *steps* make of the tensor *name*."""
-    recipe: Recipe = Taken(name)
-    for step in steps:
-        recipe = made(step, recipe)
-    return recipe

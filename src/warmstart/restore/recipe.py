@@ -146,3 +146,10 @@ def with_inputs(recipe: Recipe, inputs: "Mapping[str, Recipe]") -> Recipe:
 def made(step: Step, *inputs: Any) -> Recipe:
     """Return what *step* makes of *inputs*, recipes or names."""
     return Made(step, tuple(Taken(i) if isinstance(i, str) else i for i in inputs))
+
+
+def after(recipe: Recipe, steps: Iterable[Step]) -> Recipe:
+    """Return *recipe* with *steps* done to what it makes, the first one first."""
+    for step in steps:
+        recipe = made(step, recipe)
+    return recipe

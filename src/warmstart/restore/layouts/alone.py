@@ -7,7 +7,7 @@ What shapes do not tell, options say: `heads` of attention, `multiplier` of a de
 from collections.abc import Mapping
 
 from ...spec import TensorSpec
-from ..recipe import Taken, spec_from
+from ..recipe import Taken, after, spec_from
 from . import attention, kinds, plain, recurrent
 from .side import CannotCarryError, Recipes, Side
 
@@ -94,12 +94,12 @@ def headed(leaf: str, spec: TensorSpec, heads: int) -> TensorSpec:
 
 def plain_leaf(kind: str, part: str, have: Side, convention: str) -> TensorSpec:
     """Return what a part that stands alone looks like in *convention*."""
-    spec = spec_from(plain.in_order(Taken(part), plain.to_keras(kind, part, have)), have.leaves)
+    spec = spec_from(after(Taken(part), plain.to_keras(kind, part, have)), have.leaves)
     if (kind, part) in DEPTHWISE:
         spec = spec._replace(shape=depthwise(spec.shape, have, convention))
     there = Side(convention, {part: spec}, have.options)
     steps = plain.inverted(plain.to_keras(kind, part, there), spec)
-    return spec_from(plain.in_order(Taken(part), steps), there.leaves)
+    return spec_from(after(Taken(part), steps), there.leaves)
 
 
 def depthwise(shape: tuple[int, ...], have: Side, convention: str) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import math
 
 from ...layer import CONVENTIONS
 from ...spec import TensorSpec
-from ..recipe import Recipe, Step, Taken, made, spec_from
+from ..recipe import Recipe, Step, Taken, after, made, spec_from
 from ..steps import Flip, Reshape, Transpose
 from .side import Recipes, Side
 
@@ -77,10 +77,10 @@ def convert(kind: str, have: Side, want: Side) -> Recipes:
 
 def recipe_of(kind: str, part: str, have: Side, want: Side) -> Recipe:
     """Return how one part is made of the same part in another order of axes."""
-    recipe = in_order(Taken(part), to_keras(kind, part, have))
+    recipe = after(Taken(part), to_keras(kind, part, have))
     shape = spec_from(recipe, have.leaves).shape
     steps = to_keras(kind, part, want)
-    wanted = spec_from(in_order(Taken(part), steps), want.leaves)
+    wanted = spec_from(after(Taken(part), steps), want.leaves)
     sides = (shape, have), (wanted.shape, want)
     if (
         shape != wanted.shape
@@ -88,14 +88,7 @@ def recipe_of(kind: str, part: str, have: Side, want: Side) -> Recipe:
         and (kind == "dense" or agree(*sides))
     ):
         recipe = made(Reshape(wanted.shape), recipe)
-    return in_order(recipe, inverted(steps, want.leaves[part]))
-
-
-def in_order(recipe: Recipe, steps: list[Step]) -> Recipe:
-    """Return *recipe* with *steps* done to it, the first one first."""
-    for step in steps:
-        recipe = made(step, recipe)
-    return recipe
+    return after(recipe, inverted(steps, want.leaves[part]))
 
 
 def to_keras(kind: str, part: str, side: Side) -> list[Step]:
