@@ -11,7 +11,7 @@ from ..errors import number_of
 from ..names import grouped, printable
 from .drafts import Draft, drafts_of
 from .plan import Plan, Verdict
-from .rule_files import Line, path_of, quoted, table
+from .rule_files import Line, as_toml, path_of, quoted
 
 #: Groups of names that are listed as still missing; of more the rest is counted.
 MAX_OPEN = 30
@@ -56,11 +56,6 @@ def map_lines(drafts: Iterable[Draft]) -> Iterator[str]:
         if draft.doubt:
             yield f"  # a guess: {draft.doubt}"
         yield from (f"  {as_toml(line)}," for line in draft.lines)
-
-
-def as_toml(line: Line) -> str:
-    """Return a rule as a rule file has it."""
-    return quoted(line) if isinstance(line, str) else table(line)
 
 
 def still_open(plan: Plan) -> list[str]:

@@ -127,8 +127,13 @@ def checked(contents: dict[str, Any], path: Path) -> dict[str, Any]:
 def written(lines: Iterable[Line], description: str = "") -> str:
     """Return the text of a rule file with *lines*."""
     head = [f"description = {quoted(description)}"] if description else []
-    body = [f"  {quoted(line) if isinstance(line, str) else table(line)}," for line in lines]
+    body = [f"  {as_toml(line)}," for line in lines]
     return "\n".join([*head, "rules = [", *body, "]", ""])
+
+
+def as_toml(line: Line) -> str:
+    """Return a rule as a rule file has it."""
+    return quoted(line) if isinstance(line, str) else table(line)
 
 
 def table(names: Mapping[str, Any]) -> str:
