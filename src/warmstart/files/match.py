@@ -10,9 +10,8 @@ from typing import Any, Unpack
 
 from ..formats import open_source
 from ..restore.plan import Plan, Verdict
-from ..restore.sessinit import SmartInit, SourceRestore
+from ..restore.sessinit import SourceRestore
 from ..restore.stand_in import StandIn
-from ..sessions import session_for
 from .options import FOR_ALL, Reading
 
 
@@ -34,9 +33,7 @@ def match(
             common: Any = {name: value for name, value in options.items() if name in FOR_ALL}
             target = StandIn(stack.enter_context(open_source(target, **common)))
         init = SourceRestore(source, label=str(checkpoint), rules=rules, layout=layout)
-        plan = SmartInit(init).plan(session_for(target))
-        len(plan.near)  # looked for while the files are open
-        return plan
+        return init.plan(target)
 
 
 def is_complete(plan: Plan) -> bool:
