@@ -35,20 +35,22 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
     not filled from there.
     """
     parts = list(parts)
-    specs = dict(session.specs)
+    # Asked for once: each time a session looks through the whole model.
+    own, synonyms, aliases = session.specs, session.synonyms, session.aliases
+    specs = dict(own)
     met: list[Match] = []
     ties: list[Tie] = []
-    others = {**session.synonyms, **session.aliases}
+    others = {**synonyms, **aliases}
     for index, part in enumerate(parts):
         known = specs_by_every_name(part.source)
-        specs |= created_by(part, known, session)
+        specs |= created_by(part, known, session, own)
         offered = claims_of(part, index, known, specs, others)
         matches, of_part = matches_of(
-            part, without_second_best(offered, {*part.source.derived}, {*session.synonyms})
+            part, without_second_best(offered, {*part.source.derived}, synonyms.keys())
         )
         met += matches
         ties += of_part
-    refuse_idle_fits(parts, [*specs, *session.aliases])
+    refuse_idle_fits(parts, [*specs, *aliases])
     made = fitted(met, ties, parts)
     met, ties = made.matches, made.ties
     asked = [m for m in met if with_run or parts[m.part].explicit or m.target.role != "run"]
@@ -56,7 +58,7 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
     chains = in_chains(fits)
     winners = {name: chain[-1] for name, chain in chains.items()}
     misfits = tuple(judged(match, winners.get(match.target.name), parts) for match in unfit)
-    targets = target_verdicts(session.specs, parts, winners, misfits)
+    targets = target_verdicts(own, parts, winners, misfits)
     sources = source_verdicts(parts, met, ties, winners, misfits)
     return Plan(
         labels=tuple(part.label for part in parts),
@@ -93,9 +95,11 @@ def suggestions(
     return Nearest(missing, offers, taken)
 
 
-def created_by(part: Part, specs: Specs, session: Session) -> Specs:
-    """Return what *session* would create for *part*, of tensors *specs*, by every name asked."""
-    known = session.specs
+def created_by(part: Part, specs: Specs, session: Session, known: Specs) -> Specs:
+    """Return what *session*, beside what is *known* of it, would create for *part*, by every name.
+
+    The tensors of *part* are *specs*.
+    """
     strange = [new for new in part.origin if new not in known and not new.startswith(RUN_PREFIX)]
     unknown = {
         bare: spec_from(part.origin[new], specs).renamed(bare)
