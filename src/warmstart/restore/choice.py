@@ -86,6 +86,12 @@ def other_names(session: Session) -> dict[str, str]:
     return {**session.synonyms, **session.aliases}
 
 
+def own_name(name: str, others: Mapping[str, str]) -> str:
+    """Return the name that *name* stands for: without `:0`, none of *others*."""
+    bare = without_output(name)
+    return others.get(bare, bare)
+
+
 def reached(regexes: Iterable[str], names: Mapping[str, str]) -> dict[str, list[str]]:
     """Return what each of *regexes* means: what it matches from the start of the name, as
     `tf.compat.v1.get_collection` does with `w:0`, and the name that it is.
@@ -141,7 +147,7 @@ def optional_of(
     others = other_names(session)
     for item, found in reach.items():
         beside = {name for name in found if known[name].role in BESIDE}
-        own = others.get(without_output(item), without_output(item))
+        own = own_name(item, others)
         asked |= {own} & beside if len(beside) < len(found) else beside
     names = {name for found in reach.values() for name in found}
     return frozenset(name for name in names - asked if known[name].role in BESIDE)

@@ -25,6 +25,7 @@ from .choice import (
     followed,
     known_variables,
     other_names,
+    own_name,
     owner_of,
 )
 from .matching import specs_by_every_name
@@ -103,18 +104,18 @@ class WarmStartSettings(SessionInit):
 def own_names(by_name: Mapping[str, Any], session: Session) -> dict[str, Any]:
     """Return *by_name* under the names of `session.specs`: without `:0`, no other names."""
     others = other_names(session)
-    bare = {without_output(name): value for name, value in by_name.items()}
-    return {others.get(name, name): value for name, value in bare.items()}
+    return {own_name(name, others): value for name, value in by_name.items()}
 
 
 def refuse_unused(
     argument: str, entries: Iterable[str], used: Collection[str], session: Session
 ) -> None:
     """Raise RuleError naming every name in *entries* that is not among those *used*."""
+    others, known = other_names(session), set(used)
     unused = [
         f"  {name}{near_text(without_output(name), used)}"
         for name in entries
-        if not own_names({name: None}, session).keys() <= set(used)
+        if own_name(name, others) not in known
     ]
     if unused:
         raise RuleError("\n".join([f"{argument} names what is not warm-started:", *unused]))
