@@ -16,7 +16,7 @@ from .fitting import fitted, policy_of, refuse_idle_fits
 from .near_misses import MAX_NAMES, Nearest
 from .plan import Match, Misfit, Part, Plan, Tie, Verdict
 from .recipe import Taken, distinct_names, first_name, spec_from, tensors_in, without_aliases
-from .slots import training_only
+from .slots import slots_in, training_only
 
 Specs = Mapping[str, TensorSpec]
 
@@ -315,13 +315,3 @@ def unmet_verdicts(part: Part, names: Sequence[str]) -> dict[str, Verdict]:
         return Verdict.KEPT if quiet else Verdict.UNUSED
 
     return {name: verdict(name) for name in names}
-
-
-def slots_in(specs: Specs, names: Iterable[str]) -> set[str]:
-    """Return those of *names* that are slots: by role, or else since they stand under another."""
-    named = [(name, specs[name].role) for name in names]
-    slots = {name for name, role in named if role == "slot"}
-    owners = [(name, parent(name)) for name, role in named if role is None]
-    scopes = {owner for _, owner in owners}
-    there = scopes.intersection(specs) | {scope for scope in scopes if f"{scope}:0" in specs}
-    return slots.union(name for name, owner in owners if owner in there) if there else slots

@@ -24,13 +24,14 @@ from ..source import DictSource, Source, Variables, as_array
 from .grammar import parse
 from .layouts import carried
 from .layouts.rules import Layout, said_layout
-from .matching import make_plan, slots_in, specs_by_every_name
+from .matching import make_plan, specs_by_every_name
 from .plan import Part, Plan
 from .recipe import Recipe, Taken, first_name, spec_from, taken, with_inputs, without_aliases
 from .report import Report
 from .rule_kinds import Prefix, Rule, Table
 from .rules import Ruled, Seen, fellows_of, near_text, refuse_faults, refuse_idle, trace
 from .run import carry_out
+from .slots import slots_in
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,9 +14,8 @@ from typing import Any
 from ..names import grouped, parent
 from ..sessions.base import Session
 from ..spec import RUN_PREFIX
-from .matching import slots_in
 from .plan import Part, Plan, Verdict
-from .slots import is_counter, training_only
+from .slots import is_counter, slots_in, training_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ too, so that a layer that happens to be called `Adam` is not.
 """
 
 import re
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 
 from ..names import inside, parent
 from ..spec import TensorSpec
@@ -78,3 +78,13 @@ def training_only(
     slots = {name for name in names if is_slot(name, specs)}
     of_objects = filter(is_object_slot, names) if OBJECT_GRAPH in specs else ()
     return counters | slots | {*of_objects}
+
+
+def slots_in(specs: Mapping[str, TensorSpec], names: Iterable[str]) -> set[str]:
+    """Return those of *names* that are slots: by role, or else since they stand under another."""
+    named = [(name, specs[name].role) for name in names]
+    slots = {name for name, role in named if role == "slot"}
+    owners = [(name, parent(name)) for name, role in named if role is None]
+    scopes = {owner for _, owner in owners}
+    there = scopes.intersection(specs) | {scope for scope in scopes if f"{scope}:0" in specs}
+    return slots.union(name for name, owner in owners if owner in there) if there else slots
