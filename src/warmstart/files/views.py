@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from ..binary.ahead import reading_ahead
 from ..errors import noting
 from ..formats import files_of, locate, open_source
-from ..restore.recipe import Made, Recipe, Taken, first_name, tensors_in, without_aliases
+from ..restore.recipe import (
+    Made,
+    Recipe,
+    Taken,
+    first_name,
+    specs_by_every_name,
+    tensors_in,
+    without_aliases,
+)
 from ..restore.rules import Seen, apply, fellows_of
 from ..source import Index, Source, View, as_source, filtered
 from ..spec import TensorSpec
@@ -80,9 +88,7 @@ def without_old_places(origin: Mapping[str, Recipe], source: Source) -> Mapping[
 
 def seen_of(source: Source) -> Seen:
     """Return what rules see of *source*: its tensors by all of their names."""
-    specs = dict(source.specs.items())
-    others = {alias: specs[name] for alias, name in source.aliases.items()}
-    return Seen(specs | others, source.aliases, slots_of(source), fellows_of(source))
+    return Seen(specs_by_every_name(source), source.aliases, slots_of(source), fellows_of(source))
 
 
 def slots_of(source: Source) -> set[str]:

@@ -9,13 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from ..errors import NameConflict
 from ..names import parent, without_output
 from ..sessions.base import Session
-from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .fit import misfit
 from .fitting import fitted, policy_of, refuse_idle_fits
 from .near_misses import MAX_NAMES, Nearest
 from .plan import Match, Misfit, Part, Plan, Tie, Verdict
-from .recipe import Taken, distinct_names, first_name, spec_from, tensors_in, without_aliases
+from .recipe import (
+    Taken,
+    distinct_names,
+    first_name,
+    spec_from,
+    specs_by_every_name,
+    tensors_in,
+    without_aliases,
+)
 from .slots import slots_in, training_only
 
 Specs = Mapping[str, TensorSpec]
@@ -108,13 +115,6 @@ def created_by(part: Part, specs: Specs, session: Session, known: Specs) -> Spec
     }
     created = session.creatable(unknown)
     return {**created, **{spec.name: spec for spec in created.values()}}
-
-
-def specs_by_every_name(source: Source) -> dict[str, TensorSpec]:
-    """Return what each tensor of *source* is by each of its names."""
-    specs = dict(source.specs.items())  # one pass: a lazy mapping finds single names slowly
-    specs.update({alias: specs[own] for alias, own in source.aliases.items()})
-    return specs
 
 
 def claims_of(

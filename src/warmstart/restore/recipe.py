@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..source import Source
 from ..spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -104,6 +105,13 @@ def first_name(recipe: Recipe) -> str:
     while isinstance(recipe, Made):
         recipe = recipe.inputs[0]
     return recipe.name
+
+
+def specs_by_every_name(source: Source) -> dict[str, TensorSpec]:
+    """Return what each tensor of *source* is by each of its names."""
+    specs = dict(source.specs.items())  # one pass: a lazy mapping finds single names slowly
+    specs.update({alias: specs[own] for alias, own in source.aliases.items()})
+    return specs
 
 
 def spec_from(recipe: Recipe, specs: Mapping[str, TensorSpec]) -> TensorSpec:

@@ -24,9 +24,18 @@ from ..source import DictSource, Source, Variables, as_array
 from .grammar import parse
 from .layouts import carried
 from .layouts.rules import Layout, said_layout
-from .matching import make_plan, specs_by_every_name
+from .matching import make_plan
 from .plan import Part, Plan
-from .recipe import Recipe, Taken, first_name, spec_from, taken, with_inputs, without_aliases
+from .recipe import (
+    Recipe,
+    Taken,
+    first_name,
+    spec_from,
+    specs_by_every_name,
+    taken,
+    with_inputs,
+    without_aliases,
+)
 from .report import Report
 from .rule_kinds import Prefix, Rule, Table
 from .rules import Ruled, Seen, fellows_of, near_text, refuse_faults, refuse_idle, trace

@@ -28,9 +28,8 @@ from .choice import (
     own_name,
     owner_of,
 )
-from .matching import specs_by_every_name
 from .plan import Part
-from .recipe import Made, Recipe, Taken, spec_from
+from .recipe import Made, Recipe, Taken, spec_from, specs_by_every_name
 from .remap import Remap
 from .rules import near_text
 from .sessinit import SessionInit, every_name

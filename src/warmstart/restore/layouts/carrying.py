@@ -21,6 +21,7 @@ from ..recipe import (
     first_name,
     names_in,
     spec_from,
+    specs_by_every_name,
     tensors_in,
     with_inputs,
 )
@@ -158,8 +159,7 @@ def the_only(found: Sequence[Carried], conventions: set[str]) -> Carried:
 
 def offer_of(part: Part) -> Offer:
     """Return what *part* has for layers: all but what rules have put into another order already."""
-    every = dict(part.source.specs.items())
-    every |= {alias: every[own] for alias, own in part.source.aliases.items()}
+    every = specs_by_every_name(part.source)
     origin = {name: recipe for name, recipe in part.origin.items() if is_untouched(recipe)}
     specs = {name: spec_from(recipe, every) for name, recipe in origin.items()}
     layers = part.source.layers() if isinstance(part.source, Session) else ()
