@@ -116,6 +116,17 @@ class Carry(Rule):
 
     def layers(self, rows: Rows, names: Sequence[str]) -> list[Found]:
         """Return the layers that the pattern means, in the order of their first rows."""
+        found: dict[tuple[str, str], dict[str, int]] = {}
+        for place, path, separator, leaf in self.leaves(names):
+            if rows[place].kept and not rows[place].slot:
+                found.setdefault((path, separator), {})[leaf] = place
+        return [Found(path, separator, leaves) for (path, separator), leaves in found.items()]
+
+    def leaves(self, names: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
+        """Yield the place of each of *names* in a layer that the pattern means.
+
+        With it come the path of the layer, the separator behind that, and the leaf.
+        """
         spellings = {
             spelling: leaf
             for leaf, every in alone.leaves(self.kind, self.source, self.said).items()
@@ -124,15 +135,11 @@ class Carry(Rule):
         ends: dict[str, list[str]] = {}
         for spelling in spellings:
             ends.setdefault(leaf_of(spelling), []).append(spelling)
-        found: dict[tuple[str, str], dict[str, int]] = {}
         for place, name in enumerate(names):
-            if rows[place].slot or not rows[place].kept:
-                continue
             for spelling in ends.get(leaf_of(name), ()):
                 for path, separator in scope_above(name, spelling):
                     if self.probe(path):
-                        found.setdefault((path, separator), {})[spellings[spelling]] = place
-        return [Found(path, separator, leaves) for (path, separator), leaves in found.items()]
+                        yield place, path, separator, spellings[spelling]
 
     def follow(self, rows: Rows, ways: Mapping[str, Way | None], done: Outcome) -> None:
         """Note in *done* what becomes of the slots of variables: variable -> its way."""
@@ -148,16 +155,7 @@ class Carry(Rule):
                 done.rows[place] = (after,)
 
     def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        every = alone.leaves(self.kind, self.source, self.said).values()
-        ends = {leaf_of(spelling) for spellings in every for spelling in spellings}
-        matched = any(
-            self.probe(path)
-            for name in names
-            if leaf_of(name) in ends
-            for spellings in every
-            for spelling in spellings
-            for path, _ in scope_above(name, spelling)
-        )
+        matched = any(True for _ in self.leaves(names))
         return [] if matched else [(str(self), self.probe.pattern)]
 
     def written(self) -> Lines:
