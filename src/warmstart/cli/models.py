@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..names import near
+from ..names import near, parts
 from ..sessions import session_for
 from ..sessions.base import Session
 
@@ -81,7 +81,7 @@ def loaded(module: str) -> ModuleType:
 def callable_in(module: ModuleType, name: str, text: str) -> Any:
     """Return what is called *name* in *module*; raise if it is not there or cannot be called."""
     found: Any = module
-    for part in re.split(r"\.", name):
+    for part in parts(name, "."):
         if not hasattr(found, part):
             close = near(part, [n for n in dir(found) if not n.startswith("_")])
             hint = f"; near it: {', '.join(close)}" if close else ""

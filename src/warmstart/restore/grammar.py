@@ -76,7 +76,7 @@ def options(words: Words) -> dict[str, int]:
 
 def listed(text: str) -> list[str]:
     """Return names with commas between them."""
-    return [name.strip() for name in re.split(",", text)]
+    return [name.strip() for name in text.split(",")]
 
 
 #: verb -> its form in words, its form after the verb, and what makes the rule.
