@@ -55,8 +55,9 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
     frozen = tuple(name for name in plan.targets if name in held)
     report = Report(plan, initialized, slots, session.model, frozen)
     session.tell(report.initialized)
-    for text in warnings_of(plan):
-        log.warning("%s", text)
+    if log.isEnabledFor(logging.WARNING):  # to find suggestions may take seconds
+        for text in warnings_of(plan):
+            log.warning("%s", text)
     log.info("%s", report.summary())
     return report
 
