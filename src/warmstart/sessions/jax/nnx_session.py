@@ -1,6 +1,5 @@
 """The session on a Flax NNX module, which is assigned in place."""
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,8 +20,6 @@ from .session import JaxSession
 from .tree_session import as_transformation
 from .trees import Tree
 from .variables import Variables
-
-log = logging.getLogger("warmstart")
 
 
 class NnxSession(JaxSession):

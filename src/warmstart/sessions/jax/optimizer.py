@@ -12,13 +12,13 @@ state keeps its names when a transformation is put before another; the paths are
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, tree_flatten_with_path
 
-from ...names import joined, parent
+from ...names import joined
 from .arrays import is_array, is_number
 from .trees import Cell, Path, children, is_variable, key_text, name_of, path_of
 from .variables import Variable
@@ -83,12 +83,3 @@ def places(node: Any, path: Path, scope: tuple[Any, ...], owners: Owners) -> Ite
     if not below_node and (is_variable(node) or is_array(node) or is_number(node)):
         parts = [each if isinstance(each, str) else key_text(each) for each in scope]
         yield Place(path, None, name_of(parts) or "state")
-
-
-def slots_by_owner(variables: Collection[Variable], names: Collection[str]) -> dict[str, list[str]]:
-    """Return the slots among *variables* of each of *names*."""
-    found: dict[str, list[str]] = {name: [] for name in names}
-    for variable in variables:
-        if variable.role == "slot" and parent(variable.name) in found:
-            found[parent(variable.name)].append(variable.name)
-    return found

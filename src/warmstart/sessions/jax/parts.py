@@ -7,7 +7,6 @@
 Of parameters those are trained that are floating or complex; random keys are run state.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,20 +66,6 @@ def subtree(tree: Any, path: Path) -> Any:
     for part in path:
         tree = next(child for key, child in children(tree) if key_text(key) == part)
     return tree
-
-
-def with_subtree(tree: Any, key: str, new: Any) -> Any:
-    """Return *tree* with *new* at *key*, one level deep."""
-    if isinstance(tree, Mapping):
-        changed = {**tree, key: new}
-        return changed if type(tree) is dict else type(tree)(changed)  # type: ignore[call-arg]
-    if hasattr(tree, "_replace"):
-        return tree._replace(**{key: new})
-    if hasattr(tree, "replace"):
-        return tree.replace(**{key: new})
-    import dataclasses
-
-    return dataclasses.replace(tree, **{key: new})
 
 
 def starts(path: Path, start: Path) -> bool:

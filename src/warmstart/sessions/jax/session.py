@@ -2,7 +2,7 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from inspect import signature
 from typing import Any
 
@@ -172,11 +172,6 @@ class JaxSession(Session):
 
     def _all_specs(self) -> dict[str, TensorSpec]:
         return leaf_specs({v.name: (v.leaf, v.role) for v in self.look().by_name.values()})
-
-    @abstractmethod
-    def predictor(
-        self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
-    ) -> Callable[..., list[np.ndarray]]: ...
 
 
 def wants_key(initializer: Callable[..., Any]) -> bool:

@@ -21,7 +21,6 @@ from .holding import CALL
 #: Layers made inside a context -> its two switches.
 MADE: WeakKeyDictionary[Any, tuple[bool, bool]] = WeakKeyDictionary()
 
-NEW = Layer.__new__
 ADD_WEIGHT = Layer.add_weight
 
 
