@@ -81,8 +81,9 @@ def freeze(
     """Hold the variables *asked* for, and the statistics that belong to them."""
     partly = {variables.aliases.get(name, name): index for name, index in regions.items()}
     whole = frozenset(id(box(v)) for v in asked if v.name not in partly)
-    statistics = [] if train_statistics else [s for s in statistics_in(module) if kept(s, whole)]
-    moved = frozenset().union(*(s.moved for s in statistics_in(module)))
+    every = list(statistics_in(module))
+    statistics = [] if train_statistics else [s for s in every if kept(s, whole)]
+    moved = frozenset().union(*(s.moved for s in every))
     ids = {id(box(v)) for v in asked} - (moved if train_statistics else frozenset())
     ids |= {each for s in statistics for each in s.moved}
     held = [
@@ -92,7 +93,7 @@ def freeze(
         named = ", ".join(v.name for v in asked)
         raise FreezeError(f"{named}: statistics, and train_statistics=True lets them move")
     names = tuple(v.name for v in held)
-    rewriting = [s.layer for s in statistics_in(module) if s.rewrites and s.weights & ids]
+    rewriting = [s.layer for s in every if s.rewrites and s.weights & ids]
     layers = {id(each): each for each in (*(s.layer for s in statistics), *rewriting)}
     return NnxFreezing(
         names, partly, holds(variables, held, partly), [] if train_statistics else layers.values()

@@ -7,7 +7,7 @@ A variable that is reached by several ways is one: the first name is its own, th
 aliases.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +129,8 @@ def variables_of(
     found: list[Variable] = []
     aliases: dict[str, str] = {}
     unheld: dict[str, str] = {}
-    for each in hanging(module):
+    everything = list(hanging(module))
+    for each in everything:
         if id(each.value) in first:
             aliases[each.name] = first[id(each.value)]
             continue
@@ -145,13 +146,13 @@ def variables_of(
             role = role_of(each.value)
             role = "model" if role == "trainable" and not trained(each.keys, each.value) else role
         found.append(Variable(each.name, role, cell, (joined(each.name, "value"),)))
-    of_state = optimizer_variables(optimizer, paths_in(module))
+    of_state = optimizer_variables(optimizer, paths_of(everything))
     return gathered([*found, *of_state], aliases, unheld)
 
 
-def paths_in(module: Any) -> frozenset[Path]:
-    """Return the paths of all that hangs in *module*."""
-    return frozenset(tuple(map(str, each.keys)) for each in hanging(module))
+def paths_of(hangings: Iterable[Hanging]) -> frozenset[Path]:
+    """Return the paths of all that hangs in a module."""
+    return frozenset(tuple(map(str, each.keys)) for each in hangings)
 
 
 def cell_of(module: Any, each: Hanging) -> VariableCell | ArrayCell:

@@ -14,7 +14,7 @@ from .arrays import is_abstract
 from .freezing import NnxFreezing, freeze
 from .held import is_held
 from .layers import layers_in_module
-from .module import optimizer_variables, paths_in, variables_of
+from .module import hanging, optimizer_variables, paths_of, variables_of
 from .predict import predictor
 from .session import JaxSession
 from .tree_session import as_transformation
@@ -94,7 +94,7 @@ class NnxSession(JaxSession):
         if not isinstance(optimizer, nnx.Optimizer):
             return {}
         fresh = nnx.Optimizer(self.module, optimizer.tx, wrt=optimizer.wrt)
-        found = optimizer_variables(fresh, paths_in(self.module))
+        found = optimizer_variables(fresh, paths_of(hanging(self.module)))
         return {v.name: v.leaf for v in found if not is_abstract(v.leaf)}
 
 

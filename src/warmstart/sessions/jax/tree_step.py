@@ -166,18 +166,15 @@ class TreeStep:
     ) -> Values:
         """Return those of *changed* that may move: variables *with_gradient* and their slots."""
         names, roles, moved = self._layout.names, self._layout.roles, {}
+        shapes = {names[i]: jnp.shape(leaves[i]) for i in self._layout.trained}
         for i, new in changed.items():
             owner = parent(names[i]) if roles[i] == "slot" else names[i]
             if roles[i] == "run":
                 moved[i] = new
             elif owner in with_gradient:
-                like = self._shape_of(owner, leaves) == jnp.shape(new)
+                like = shapes[owner] == jnp.shape(new)
                 moved[i] = put_back(new, leaves[i], self._held.indices(owner) if like else ())
         return moved
-
-    def _shape_of(self, name: str, leaves: Sequence[Any]) -> tuple[int, ...]:
-        index = next(i for i in self._layout.trained if self._layout.names[i] == name)
-        return jnp.shape(leaves[index])
 
     def _still_layers(self) -> frozenset[Path]:
         """Return the scopes of the layers whose statistics are held."""
