@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from ...errors import MissingDependency
+from .arrays import is_of_jax
 
 if TYPE_CHECKING:
     from .session import JaxSession
@@ -53,9 +54,7 @@ def is_model(model: Any) -> bool:
     nnx = sys.modules.get("flax.nnx")
     if nnx is not None and isinstance(model, nnx.Module):
         return True
-    leaves = jax.tree.leaves(model)
-    own = jax.Array | jax.ShapeDtypeStruct
-    return not isinstance(model, own) and any(isinstance(leaf, own) for leaf in leaves)
+    return not is_of_jax(model) and any(map(is_of_jax, jax.tree.leaves(model)))
 
 
 def freeze_variables(stop_gradient: bool, skip_collection: bool) -> AbstractContextManager[None]:

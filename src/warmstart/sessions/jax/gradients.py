@@ -1,12 +1,14 @@
 """What gradient processors ask for, inside a step that JAX compiles."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from ...errors import FreezeError
+from ..processing import Processor
 from .arrays import array_of
 
 Watcher = Callable[[np.ndarray], None]
@@ -36,6 +38,14 @@ class JaxOps:
 
     def variable(self, name: str) -> Any:
         return self.variables[name]
+
+
+def check_trained(names: Sequence[str], processors: Iterable[Processor]) -> None:
+    """Raise where no *names* are left to train, and for what *processors* say of none of them."""
+    if not names:
+        raise FreezeError("every trainable variable is frozen, so there is nothing to train")
+    for processor in processors:
+        processor.check(names)
 
 
 def show(watchers: Sequence[Watcher], gradients: Sequence[Any]) -> None:

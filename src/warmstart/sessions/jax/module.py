@@ -17,7 +17,7 @@ from flax import nnx
 from flax.nnx import graph
 
 from ...names import joined
-from .arrays import is_abstract, is_array
+from .arrays import is_array
 from .optimizer import OPT_STATE, Owners, state_variables
 from .trees import BoxCell, Path, Tree, is_variable, name_of
 from .variables import Variable, Variables, gathered
@@ -181,8 +181,3 @@ def optimizer_variables(optimizer: Any, paths: frozenset[Path]) -> Iterator[Vari
     if isinstance(optimizer, nnx.Optimizer):
         step = joined(OPT_STATE, "step")
         yield Variable(step, "run", BoxCell(optimizer.step), ("step", "step/value"))
-
-
-def without_values(variables: Variables) -> list[str]:
-    """Return the variables that have a shape and no value."""
-    return [name for name, v in variables.by_name.items() if is_abstract(v.leaf)]

@@ -13,16 +13,15 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from ...errors import CheckpointError, FreezeError
 from ...names import parent
 from ..processing import Processor, processed
-from .gradients import JaxOps, Watcher, show
+from .gradients import JaxOps, Watcher, check_trained, show
 from .held import is_held
 from .losses import loss_and_rest, refuse_arrays
-from .module import variables_of, without_values
+from .module import variables_of
 from .nnx_session import NnxSession
 from .trees import BoxCell, name_of
-from .variables import Variables
+from .variables import Variables, refuse_empty
 
 
 class NnxStep:
@@ -54,17 +53,8 @@ class NnxStep:
     def _check(self) -> None:
         """Raise for what cannot be trained, and for rules that mean nothing."""
         variables = variables_of(*self._model, held=is_held)
-        empty = without_values(variables)
-        if empty:
-            raise CheckpointError(
-                f"{', '.join(empty)}: no value yet, since the model is abstract; restore it "
-                "before it is trained"
-            )
-        names = [v.name for v in variables.of_role("trainable")]
-        if not names:
-            raise FreezeError("every trainable variable is frozen, so there is nothing to train")
-        for processor in self._processors:
-            processor.check(names)
+        refuse_empty(variables.by_name.values())
+        check_trained([v.name for v in variables.of_role("trainable")], self._processors)
 
     def _traced(self, definition: Any, state: Any, batch: Any) -> Any:
         module, optimizer = nnx.merge(definition, state)

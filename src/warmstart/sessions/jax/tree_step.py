@@ -15,17 +15,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ...errors import CheckpointError, FreezeError
 from ...names import parent, parts
 from ..processing import Processor, processed
-from .arrays import is_abstract, is_array, is_number
-from .gradients import JaxOps, Watcher, show
+from .arrays import is_array, is_number
+from .gradients import JaxOps, Watcher, check_trained, show
 from .losses import in_inference, loss_and_rest, refuse_arrays
 from .parts import starts, subtree, trained_tree
 from .tree_freezing import held_by
 from .tree_session import TreeSession
 from .trees import BoxCell, ListCell, Path, Tree
-from .variables import Variable
+from .variables import Variable, refuse_empty
 
 Values = dict[int, Any]
 
@@ -88,10 +87,7 @@ class TreeStep:
         layout = layout_of(self._session)
         held = held_by(self._session.freezings)
         names = [layout.names[i] for i in layout.trained if layout.names[i] not in held.whole]
-        if not names:
-            raise FreezeError("every trainable variable is frozen, so there is nothing to train")
-        for processor in self._processors:
-            processor.check(names)
+        check_trained(names, self._processors)
         self._layout, self._held = layout, held
         self._for = self._key(lists)
         self._run = jax.jit(self._traced)
@@ -208,6 +204,7 @@ def layout_of(session: TreeSession) -> Layout:
     tree, state = session.taken_apart
     variables = session.look().by_name.values()
     refuse_empty(variables)
+    refuse_boxes(variables)
     index = {(id(tree.kept), i): i for i in range(len(tree.kept))}
     if state is not None:
         index |= {(id(state.kept), i): len(tree.kept) + i for i in range(len(state.kept))}
@@ -231,14 +228,8 @@ def layout_of(session: TreeSession) -> Layout:
     )
 
 
-def refuse_empty(variables: Iterable[Variable]) -> None:
-    """Raise naming all *variables* that have no value, or are kept where a step cannot put one."""
-    empty = [v.name for v in variables if is_abstract(v.leaf)]
-    if empty:
-        raise CheckpointError(
-            f"{', '.join(empty)}: no value yet, since the model is abstract; restore it before "
-            "it is trained"
-        )
+def refuse_boxes(variables: Iterable[Variable]) -> None:
+    """Raise for *variables* that are kept where a step cannot put a value."""
     if any(isinstance(v.cell, BoxCell) for v in variables):
         raise TypeError("the tree holds variables of NNX: give JaxModel the module itself")
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...errors import CheckpointError
+from .arrays import is_abstract
 from .trees import Cell, refuse_ambiguous
 
 
@@ -62,3 +64,13 @@ def gathered(
         if len(names) == 1 and synonym not in by_name and synonym not in aliases
     }
     return Variables(by_name, aliases, synonyms, dict(unheld or {}))
+
+
+def refuse_empty(variables: Iterable[Variable]) -> None:
+    """Raise naming all *variables* that have no value to be trained from."""
+    empty = [v.name for v in variables if is_abstract(v.leaf)]
+    if empty:
+        raise CheckpointError(
+            f"{', '.join(empty)}: no value yet, since the model is abstract; restore it before "
+            "it is trained"
+        )
