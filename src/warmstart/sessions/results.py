@@ -1,6 +1,6 @@
 """What goes into inference and comes out of it, by name, in every engine that calls a model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -16,24 +16,6 @@ def arguments(
     return (), dict(zip(names, inputs, strict=True))
 
 
-def chosen(output: Any, names: Sequence[str] | None) -> Iterator[Any]:
-    """Yield the outputs called *names*, or all in order."""
-    if names is None:
-        return flattened(output)
-    by_name = output._asdict() if hasattr(output, "_asdict") else output
-    if not isinstance(by_name, Mapping):
-        raise ValueError(
-            f"the outputs {', '.join(names)} were asked for by name, and the module returns a "
-            f"{type(output).__name__}; expected a mapping or a named tuple"
-        )
-    absent = [name for name in names if name not in by_name]
-    if absent:
-        raise ValueError(
-            f"the module returns no {', '.join(absent)}; it returns {', '.join(by_name)}"
-        )
-    return chain.from_iterable(flattened(by_name[name]) for name in names)
-
-
 def flattened(output: Any) -> Iterator[Any]:
     """Yield the leaves of nested mappings, lists and tuples, in order."""
     match output:
@@ -46,3 +28,26 @@ def flattened(output: Any) -> Iterator[Any]:
             return
     for each in output:
         yield from flattened(each)
+
+
+def chosen(
+    output: Any,
+    names: Sequence[str] | None,
+    leaves: Callable[[Any], Iterable[Any]] = flattened,
+) -> Iterable[Any]:
+    """Return the outputs called *names*, or all in order, taken apart by *leaves*."""
+    if names is None:
+        return leaves(output)
+    by_name = output._asdict() if hasattr(output, "_asdict") else output
+    if not isinstance(by_name, Mapping):
+        raise ValueError(
+            f"the outputs {', '.join(names)} were asked for by name, and the model returns a "
+            f"{type(output).__name__}; expected a mapping or a named tuple"
+        )
+    absent = [name for name in names if name not in by_name]
+    if absent:
+        raise ValueError(
+            f"the model returns no {', '.join(absent)}; it returns "
+            f"{', '.join(by_name) or 'outputs without names'}"
+        )
+    return chain.from_iterable(leaves(by_name[name]) for name in names)

@@ -1,10 +1,12 @@
 """Inference: arrays in, arrays out, in inference mode, by the model's own compiled function."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+
+from ..results import arguments, chosen
 
 
 def predictor(
@@ -18,35 +20,24 @@ def predictor(
 
     def predict(*inputs: Any) -> list[np.ndarray]:
         output = model.predict_on_batch(arranged(inputs, input_names))
-        return [np.asarray(each) for each in chosen(model, output, output_names)]
+        if output_names is not None:
+            output = by_name(model, output)
+        return [np.asarray(each) for each in chosen(output, output_names, keras.tree.flatten)]
 
     return predict
 
 
 def arranged(inputs: tuple[Any, ...], names: Sequence[str] | None) -> Any:
     """Return *inputs* as a model takes them: one alone, several as a list, or a dict by name."""
-    if names is None:
-        return inputs[0] if len(inputs) == 1 else list(inputs)
-    if len(inputs) != len(names):
-        raise TypeError(f"the inputs are {', '.join(names)}; {len(inputs)} given")
-    return dict(zip(names, inputs, strict=True))
+    alone, named = arguments(inputs, names)
+    if names is not None:
+        return named
+    return alone[0] if len(alone) == 1 else list(alone)
 
 
-def chosen(model: Any, output: Any, names: Sequence[str] | None) -> Iterator[Any]:
-    """Yield the outputs called *names*, or all in order."""
-    if names is None:
-        yield from keras.tree.flatten(output)
-        return
-    by_name = output
-    if not isinstance(output, Mapping):
-        known = getattr(model, "output_names", ())
-        flat = keras.tree.flatten(output)
-        by_name = dict(zip(known, flat, strict=True)) if len(known) == len(flat) else {}
-    absent = [name for name in names if name not in by_name]
-    if absent:
-        raise ValueError(
-            f"the model returns no {', '.join(absent)}; it returns "
-            f"{', '.join(by_name) or 'outputs without names'}"
-        )
-    for name in names:
-        yield from keras.tree.flatten(by_name[name])
+def by_name(model: Any, output: Any) -> Mapping[str, Any]:
+    """Return what *model* returned by name: its own, or the model's; nothing where none has one."""
+    if isinstance(output, Mapping):
+        return output
+    names, flat = getattr(model, "output_names", ()), keras.tree.flatten(output)
+    return dict(zip(names, flat, strict=True)) if len(names) == len(flat) else {}
