@@ -79,16 +79,10 @@ class KerasFreezing:
         for each in (*self.variables, *self._parts):
             release(each)
         for layer in self.layers:
-            if not any(layer is other for h in guard.holders() for other in layers_of(h)):
+            if not any(layer is other for h in guard.holders() for other in h.layers):
                 release_statistics(layer)
         need_gradients(model)
         compile_anew(model)
-
-
-def layers_of(holder: Any) -> tuple[Any, ...]:
-    """Return the layers that *holder* keeps in inference mode."""
-    found: tuple[Any, ...] = holder.layers
-    return found
 
 
 def freeze(
@@ -152,9 +146,9 @@ def need_gradients(model: Any) -> None:
     """
     if BACKEND != "torch":
         return
-    trained = model.trainable_variables
-    left = [v for v in trained if not guard.is_held(v)]
+    trained, held = model.trainable_variables, guard.all_held()
+    nothing_left = all(id(v) in held for v in trained)
     for each in trained:
         if each._value is not None:
-            each._value.requires_grad = not guard.is_held(each) or not left
+            each._value.requires_grad = id(each) not in held or nothing_left
             each._value.grad = None

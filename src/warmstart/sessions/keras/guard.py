@@ -29,6 +29,7 @@ class Holder(Protocol):
     """Whoever holds variables still."""
 
     variables: tuple[Any, ...]  # wholly
+    layers: tuple[Any, ...]  # in inference mode
     masks: dict[int, np.ndarray]  # id of a variable -> where it is held
 
 
@@ -95,8 +96,13 @@ def holders() -> Iterator[Holder]:
 
 
 def is_held(variable: Any) -> bool:
-    """Return whether all of *variable*, Keras' or the backend's own, is held still."""
-    return any(variable is v or variable is v._value for h in holders() for v in h.variables)
+    """Return whether all of *variable* is held still."""
+    return any(variable is v for h in holders() for v in h.variables)
+
+
+def all_held() -> set[int]:
+    """Return the ids of all variables, Keras' and the backend's own, that are wholly held still."""
+    return {id(each) for h in holders() for v in h.variables for each in (v, v._value)}
 
 
 def mask_of(variable: Any) -> np.ndarray | None:
@@ -112,7 +118,7 @@ def apply(self: Any, grads: Sequence[Any], trainable_variables: Any = None) -> N
     """Apply gradients as Keras does, to what is not frozen."""
     given = self._trainable_variables if trainable_variables is None else trainable_variables
     variables = list(given)
-    held = {id(v) for v in (*variables, *self._trainable_variables) if is_held(v)}
+    held = all_held() & {id(v) for v in (*variables, *self._trainable_variables)}
     masks = {id(v): mask for v in variables if (mask := mask_of(v)) is not None}
     processing = PROCESSING.get(self)
     unbuilt = trainable_variables is None and not self.built  # Keras says what to do
@@ -142,7 +148,7 @@ def apply(self: Any, grads: Sequence[Any], trainable_variables: Any = None) -> N
 
 def finalize(self: Any, var_list: Sequence[Any]) -> None:
     """Replace variables by their moving averages as Keras does, but for what is frozen."""
-    held = {id(v) for v in (*var_list, *self._trainable_variables) if is_held(v)}
+    held = all_held() & {id(v) for v in (*var_list, *self._trainable_variables)}
     masks = {id(v): mask for v in var_list if (mask := mask_of(v)) is not None}
     with kept(self, [v for v in var_list if id(v) in masks], masks), narrowed(self, held):
         BEFORE["finalize_variable_values"](self, [v for v in var_list if id(v) not in held])

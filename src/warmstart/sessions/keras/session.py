@@ -20,7 +20,7 @@ from . import optimizer as optimizers
 from . import run_state
 from .arrays import array_of, has_value, initialize, variable_spec, write
 from .freezing import KerasFreezing, freeze
-from .guard import is_held
+from .guard import all_held
 from .layers import layers_of
 from .predict import predictor
 from .variables import METRICS, Variable, Variables, variables_of
@@ -51,8 +51,8 @@ class KerasSession(Session):
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
-        found = self.look().by_name.values()
-        return {each.name: variable_spec(each.name, each.live, role_of(each)) for each in found}
+        found, held = self.look().by_name.values(), all_held()
+        return {v.name: variable_spec(v.name, v.live, role_of(v, held)) for v in found}
 
     @property
     def aliases(self) -> Mapping[str, str]:
@@ -76,7 +76,8 @@ class KerasSession(Session):
         if self.optimizer is not None:
             pairs = self._of_optimizer(specs)
         chosen = {n: v for n, v in pairs.items() if n in specs}
-        found = {n: variable_spec(v.name, v.live, role_of(v)) for n, v in chosen.items()}
+        held = all_held()
+        found = {n: variable_spec(v.name, v.live, role_of(v, held)) for n, v in chosen.items()}
         to_come = {n: specs[n]._replace(name=n, role="run") for n in specs if self._is_to_come(n)}
         return {**found, **to_come}
 
@@ -204,11 +205,11 @@ class KerasSession(Session):
         return first(name) == METRICS and metrics is not None and not metrics.built
 
 
-def role_of(variable: Variable) -> str:
-    """Return what *variable* is for at this moment."""
+def role_of(variable: Variable, held: Collection[int]) -> str:
+    """Return what *variable* is for at this moment; *held* are ids of what is held still."""
     if variable.role is not None:
         return variable.role
-    return "trainable" if variable.live.trainable and not is_held(variable.live) else "model"
+    return "trainable" if variable.live.trainable and id(variable.live) not in held else "model"
 
 
 def sync(model: Any) -> None:
