@@ -91,9 +91,11 @@ class KerasOps:
         self.watched_by: list[Any] = []  # operations of TensorFlow
 
     def scaled(self, gradient: Any, factor: float) -> Any:
+        gradient = rows_once(gradient)
         return with_values(gradient, values_of(gradient) * factor)
 
     def clipped(self, gradients: Sequence[Any], norm: float) -> list[Any]:
+        gradients = [rows_once(gradient) for gradient in gradients]
         squares = [ops.sum(ops.square(wide(values_of(gradient)))) for gradient in gradients]
         whole = ops.sqrt(ops.sum(ops.stack(squares)))
         factor = norm / ops.maximum(whole, norm)
@@ -104,7 +106,7 @@ class KerasOps:
         ]
 
     def watched(self, gradient: Any, watcher: "Callable[[np.ndarray], None]") -> Any:
-        values = values_of(gradient)
+        values = values_of(rows_once(gradient))
         if BACKEND == "torch":
             from ..torch.arrays import array_of
 
@@ -167,20 +169,20 @@ def is_sparse(gradient: Any) -> bool:
     return hasattr(gradient, "dense_shape")
 
 
-def values_of(gradient: Any) -> Any:
-    """Return the values of *gradient*, each row once."""
+def rows_once(gradient: Any) -> Any:
+    """Return *gradient*, in which each row stands once, their sum where it stood several times."""
     if not is_sparse(gradient):
         return gradient
-    return summed(gradient).values
-
-
-def summed(gradient: Any) -> Any:
-    """Return a gradient of single rows with each row once."""
     import tensorflow as tf
 
     rows, places = tf.unique(gradient.indices)
     values = tf.math.unsorted_segment_sum(gradient.values, places, tf.shape(rows)[0])
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
+def values_of(gradient: Any) -> Any:
+    """Return the values of a dense or sparse *gradient*."""
+    return gradient.values if is_sparse(gradient) else gradient
 
 
 def with_values(gradient: Any, values: Any) -> Any:
@@ -189,4 +191,4 @@ def with_values(gradient: Any, values: Any) -> Any:
         return values
     import tensorflow as tf
 
-    return tf.IndexedSlices(values, tf.unique(gradient.indices)[0], gradient.dense_shape)
+    return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
