@@ -13,7 +13,7 @@ from .telling import Telling
 def run(
     engine: str = "torch", folder: str | Path = "warmstart-demo", seed: int | None = None
 ) -> bool:
-    """Tell the story with *engine* ("torch", "tf" or "jax") in *folder*/*engine*.
+    """Tell the story with *engine* ("torch", "tf", "keras" or "jax") in *folder*/*engine*.
 
     Return whether every proof in it holds.  *seed* decides where the training is killed; without
     one it is drawn, and printed.

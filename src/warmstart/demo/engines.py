@@ -6,6 +6,9 @@ from pathlib import Path
 
 from ..errors import CheckpointNotFound, MissingDependency
 
+#: What every telling has.
+SCRIPTS = ("mnist.py", "mnist_ext.py", "predict.py", "diff.sh")
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -14,10 +17,10 @@ class Engine:
     name: str
     title: str
     package: str  # the framework, as it is imported
-    scripts: tuple[str, ...]
     bias: str  # of the pretrained layer, to look at
     frozen: tuple[str, ...]  # the pretrained layer with its batch norm
     trained: tuple[str, ...]  # what both models have beside it
+    scripts: tuple[str, ...] = SCRIPTS
 
 
 ENGINES = {
@@ -25,7 +28,6 @@ ENGINES = {
         name="torch",
         title="PyTorch",
         package="torch",
-        scripts=("mnist.py", "mnist_ext.py", "predict.py", "diff.sh"),
         bias="mnist.hidden.bias",
         frozen=(
             "mnist.hidden.bias",
@@ -42,10 +44,7 @@ ENGINES = {
         name="tf",
         title="TensorFlow",
         package="tensorflow",
-        scripts=(
-            "mnist.py", "mnist_ext.py", "predict.py", "diff.sh", "batch_norm.py",
-            "from_torch.py",
-        ),
+        scripts=(*SCRIPTS, "batch_norm.py", "from_torch.py"),
         bias="mnist/hidden/bias",
         frozen=(
             "mnist/hidden/bias",
@@ -61,7 +60,6 @@ ENGINES = {
         name="keras",
         title="Keras",
         package="keras",
-        scripts=("mnist.py", "mnist_ext.py", "predict.py", "diff.sh"),
         bias="hidden/bias",
         frozen=(
             "hidden/bias",
@@ -77,7 +75,6 @@ ENGINES = {
         name="jax",
         title="JAX",
         package="flax",
-        scripts=("mnist.py", "mnist_ext.py", "predict.py", "diff.sh"),
         bias="mnist/hidden/bias",
         frozen=(
             "mnist/hidden/bias",
@@ -89,7 +86,7 @@ ENGINES = {
         ),
         trained=("mnist/logits/bias", "mnist/logits/kernel"),
     ),
-}  # fmt: skip
+}
 
 
 def engine_named(name: str) -> Engine:

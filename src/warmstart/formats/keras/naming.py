@@ -200,5 +200,4 @@ def in_order(path: str) -> tuple[str, int]:
     >>> sorted(["layers/dense_10", "layers/dense_2", "layers/dense"], key=in_order)
     ['layers/dense', 'layers/dense_2', 'layers/dense_10']
     """
-    kind, number = numbered(last_part(path))
-    return kind, number
+    return numbered(last_part(path))
