@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary, WeakSet
 
+from ..errors import RestoreMismatch
 from ..layer import Layer
 from ..source import Index, Source
-from ..spec import TensorSpec, numpy_dtype
+from ..spec import TensorSpec, numpy_dtype, spec_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,3 +210,10 @@ def recorded(
     for name, array in values:
         names.append(name)
         yield name, array
+
+
+def refuse_misfit(name: str, array: "np.ndarray", expected: TensorSpec) -> None:
+    """Raise RestoreMismatch unless *array* has the dtype and the shape that *name* has."""
+    found = spec_of(name, array)
+    if (found.dtype, found.shape) != (expected.dtype, expected.shape):
+        raise RestoreMismatch(f"{name!r} is {expected}; it cannot take {found}")

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...errors import CheckpointError, RestoreMismatch, UnsupportedCheckpoint
-from ...spec import TensorSpec, dtype_name, spec_of
+from ...spec import TensorSpec, dtype_name
+from ..base import refuse_misfit
 
 
 def is_array(leaf: object) -> bool:
@@ -102,9 +103,8 @@ def leaf_like(name: str, leaf: Any, array: np.ndarray) -> Any:
 
     *array* is copied: it may be a view of a file, or change later.
     """
-    found, expected = spec_of(name, array), leaf_spec(name, leaf, "model")
-    if (found.dtype, found.shape) != (expected.dtype, expected.shape):
-        raise RestoreMismatch(f"{name!r} is {expected}; it cannot take {found}")
+    expected = leaf_spec(name, leaf, "model")
+    refuse_misfit(name, array, expected)
     if is_number(leaf):
         return type(leaf)(array.item())
     if isinstance(leaf, np.ndarray | np.generic):

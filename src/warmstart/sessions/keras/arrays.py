@@ -13,8 +13,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from ...errors import CheckpointError, RestoreMismatch, UnsupportedCheckpoint
-from ...spec import TensorSpec, dtype_name, spec_of
+from ...errors import CheckpointError, UnsupportedCheckpoint
+from ...spec import TensorSpec, dtype_name
+from ..base import refuse_misfit
 
 BACKEND: str = keras.config.backend()
 
@@ -63,9 +64,7 @@ def array_of(name: str, live: Any) -> np.ndarray:
 
 def write(name: str, live: Any, array: np.ndarray) -> None:
     """Set the values of *live* to those of *array*, of which nothing is kept."""
-    found, expected = spec_of(name, array), variable_spec(name, live, "model")
-    if (found.dtype, found.shape) != (expected.dtype, expected.shape):
-        raise RestoreMismatch(f"{name!r} is {expected}; it cannot take {found}")
+    refuse_misfit(name, array, variable_spec(name, live, "model"))
     if not has_value(live):
         live._initialize(tensor_of(array))
         live._initializer = None

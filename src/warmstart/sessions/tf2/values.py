@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager.context import context
 
-from ...errors import RestoreMismatch, UnsupportedCheckpoint
-from ...spec import ITEMSIZES, TensorSpec, spec_of
+from ...errors import UnsupportedCheckpoint
+from ...spec import ITEMSIZES, TensorSpec
+from ..base import refuse_misfit
 from .variables import Variable
 
 #: What TensorFlow wants of an array's memory to take it without a copy.
@@ -30,11 +31,10 @@ def read(variable: Variable) -> np.ndarray:
 
 def write(variable: Variable, array: np.ndarray) -> None:
     """Set the value of *variable*, also while it is frozen; *array* is copied once."""
-    found, expected = spec_of(variable.name, array), spec_in(variable)
-    if (found.dtype, found.shape) != (expected.dtype, expected.shape):
-        raise RestoreMismatch(f"{variable.name!r} is {expected}; it cannot take {found}")
+    expected = spec_in(variable)
+    refuse_misfit(variable.name, array, expected)
     inner = variable.inner
-    value = tf.constant(array) if found.dtype == "string" else as_tensor(array)
+    value = tf.constant(array) if expected.dtype == "string" else as_tensor(array)
     type(inner).assign(inner, value)  # around the guards that the instance may have
 
 

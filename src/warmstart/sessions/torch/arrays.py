@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from ...errors import CheckpointError, RestoreMismatch, UnsupportedCheckpoint
+from ...errors import CheckpointError, UnsupportedCheckpoint
 from ...spec import ITEMSIZES, NUMPY_NAMES, TensorSpec, numpy_dtype, spec_of
+from ..base import refuse_misfit
 
 #: Types of less than a byte are placeholders in torch: no tensor of them has values.
 NAMES = [name for name in ITEMSIZES if name.strip("u") not in ("int2", "int4", "string")]
@@ -107,9 +108,8 @@ def write(name: str, tensor: Tensor, array: np.ndarray) -> None:
     Only an expanded one whose memory cannot hold the values gets memory of its own.
     """
     check_has_values(name, tensor)
-    found, expected = spec_of(name, array), tensor_spec(name, tensor, "model")
-    if (found.dtype, found.shape) != (expected.dtype, expected.shape):
-        raise RestoreMismatch(f"{name!r} is {expected}; it cannot take {found}")
+    expected = tensor_spec(name, tensor, "model")
+    refuse_misfit(name, array, expected)
     if 0 in tensor.stride() and not repeats(array, tensor.stride()):
         tensor.data = torch.empty_like(tensor, memory_format=torch.contiguous_format)
     target, array = one_of_each(tensor.detach(), array)
