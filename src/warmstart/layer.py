@@ -11,7 +11,7 @@ layers' kinds says so; `restore.layouts` knows how each kind lies in each conven
 A layer refuses to know files, rules and values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,3 +43,18 @@ class Layer:
     path: str  # "encoder.0.conv1" or "encoder/0/conv1", as the session's names are written
     variables: Mapping[str, str]  # name inside the layer, of the convention -> the session's name
     options: Mapping[str, Any] = field(default_factory=dict)  # of those in KINDS
+
+
+#: Classes of a framework's layers, their kind, and by what attribute they say each option.
+Classes = tuple[tuple[type, ...], str, Mapping[str, str]]
+
+
+def kind_of(layer: object, table: Iterable[Classes]) -> tuple[str, dict[str, Any]]:
+    """Return the kind of *layer* and its options by the first of *table* that fits, or "" and {}.
+
+    A subclass counts as what it derives from.
+    """
+    for classes, kind, attributes in table:
+        if isinstance(layer, classes):
+            return kind, {option: getattr(layer, name) for option, name in attributes.items()}
+    return "", {}

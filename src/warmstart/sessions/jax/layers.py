@@ -9,14 +9,14 @@ from typing import Any
 
 from flax import nnx
 
-from ...layer import Layer
+from ...layer import Classes, Layer, kind_of
 from ...names import inside, joined, last, parent, parts
 from .module import hanging
 from .trees import name_of
 from .variables import Variable, Variables
 
 #: Modules -> their kind, and by what attribute they say each option; the first that fits.
-KINDS: tuple[tuple[tuple[type, ...], str, Mapping[str, str]], ...] = (
+KINDS: tuple[Classes, ...] = (
     ((nnx.MultiHeadAttention,), "multi_head_attention", {"heads": "num_heads"}),
     ((nnx.LSTMCell, nnx.OptimizedLSTMCell), "lstm", {}),
     ((nnx.GRUCell,), "gru", {}),
@@ -44,23 +44,14 @@ def layers_in_module(module: Any, variables: Variables) -> Iterator[Layer]:
     composed: list[str] = []
     for keys, node in sorted(nnx.iter_modules(module), key=lambda pair: len(pair[0])):
         path = name_of(tuple(map(str, keys)))
-        kind, attributes = kind_of(node)
+        kind, options = kind_of(node, KINDS)
         if not kind or any(inside(path, outer) for outer in composed):
             continue
         names = {each.name: joined(path, each.name) for each in hanging(node)}
         own = {leaf: name for leaf, name in names.items() if variables.find(name)}
-        options = {option: getattr(node, name) for option, name in attributes.items()}
         if kind in ("multi_head_attention", "lstm", "gru"):
             composed.append(path)
         yield Layer(kind, path, own, options)
-
-
-def kind_of(module: Any) -> tuple[str, Mapping[str, str]]:
-    """Return the kind of *module*, "" where it is none that is known, and what says its options."""
-    for types, kind, attributes in KINDS:
-        if isinstance(module, types):
-            return kind, attributes
-    return "", {}
 
 
 def layers_in_tree(variables: Variables, prefix: str) -> Iterator[Layer]:

@@ -3,7 +3,7 @@
 A subclass counts as what it derives from.  Of a Bidirectional layer, both directions are one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from keras import layers as L
@@ -12,13 +12,13 @@ from keras.src.layers.convolutional.base_conv_transpose import BaseConvTranspose
 from keras.src.layers.convolutional.base_depthwise_conv import BaseDepthwiseConv
 from keras.src.layers.convolutional.base_separable_conv import BaseSeparableConv
 
-from ...layer import Layer
+from ...layer import Classes, Layer, kind_of
 from ...names import inside
 from .variables import Variables
 from .walk import places
 
 #: Layers -> their kind, and by what attribute they say each option; the first that fits.
-KINDS: tuple[tuple[tuple[type, ...], str, Mapping[str, str]], ...] = (
+KINDS: tuple[Classes, ...] = (
     ((L.Dense,), "dense", {}),
     ((BaseDepthwiseConv,), "depthwise_conv", {}),
     ((BaseSeparableConv,), "separable_conv", {}),
@@ -46,22 +46,19 @@ def layers_of(model: Any, variables: Variables) -> Iterator[Layer]:
     for scope, layer in places(model):
         if any(scope == each or inside(scope, each) is not None for each in known):
             continue
-        kind, options = kind_of(layer)
+        kind, options = kind_in(layer)
         if kind:
             known.append(scope)
             yield Layer(kind, scope, leaves_of(scope, names), options)
 
 
-def kind_of(layer: Any) -> tuple[str, dict[str, Any]]:
+def kind_in(layer: Any) -> tuple[str, dict[str, Any]]:
     """Return the kind of *layer*, "" where it is none that is known, and its options."""
     if isinstance(layer, L.Bidirectional):
-        kind, options = kind_of(layer.forward_layer)
+        kind, options = kind_in(layer.forward_layer)
         both = {**options, "layers": 1, "bidirectional": True}
         return (kind, both) if kind in ("lstm", "gru") else ("", {})
-    for types, kind, attributes in KINDS:
-        if isinstance(layer, types):
-            return kind, {option: getattr(layer, name) for option, name in attributes.items()}
-    return "", {}
+    return kind_of(layer, KINDS)
 
 
 def leaves_of(scope: str, names: list[str]) -> dict[str, str]:

@@ -11,14 +11,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from ...layer import Layer
+from ...layer import Classes, Layer, kind_of
 from ...names import joined
 from .variables import Variables
 
 CELLS = {"layers": "num_layers", "bidirectional": "bidirectional"}
 
 #: Modules -> their kind, and by what attribute they say each option; the first that fits.
-KINDS: tuple[tuple[tuple[type, ...], str, Mapping[str, str]], ...] = (
+KINDS: tuple[Classes, ...] = (
     ((NonDynamicallyQuantizableLinear,), "", {}),  # a part of MultiheadAttention
     ((nn.Linear,), "dense", {}),
     ((_ConvTransposeNd,), "conv_transpose", {"groups": "groups"}),
@@ -39,18 +39,9 @@ def layers_of(module: nn.Module, variables: Variables) -> Iterator[Layer]:
     """Yield the layers below *module*, one that hangs at several places at each of them."""
     places = {(h.path, h.leaf): h.name for v in variables.by_name.values() for h in v.hanging}
     for path, owner in module.named_modules(remove_duplicate=False):
-        kind, attributes = kind_of(owner)
+        kind, options = kind_of(owner, KINDS)
         if kind:
-            options = {option: getattr(owner, name) for option, name in attributes.items()}
             yield Layer(kind, path, leaves_of(owner, path, places), options)
-
-
-def kind_of(module: nn.Module) -> tuple[str, Mapping[str, str]]:
-    """Return the kind of *module*, "" where it is none that is known, and what says its options."""
-    for types, kind, attributes in KINDS:
-        if isinstance(module, types):
-            return kind, attributes
-    return "", {}
 
 
 def leaves_of(
