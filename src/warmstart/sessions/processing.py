@@ -6,8 +6,11 @@
 What they are and what *ops* does for them is in `freezing/gradients.py`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Processor(Protocol):
@@ -59,3 +62,28 @@ def processed(
     for processor in processors:
         found = processor.process(found, ops)
     return found
+
+
+class Looking:
+    """What went wrong when gradients were looked at: a runtime makes other errors of it."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+
+    def function(self, watcher: "Callable[[np.ndarray], None]") -> "Callable[[np.ndarray], None]":
+        """Return *watcher*, whose errors are kept besides."""
+
+        def look(gradient: "np.ndarray") -> None:
+            try:
+                watcher(gradient)
+            except BaseException as error:
+                self.errors.append(error)
+                raise
+
+        return look
+
+    def raise_kept(self, cause: BaseException | None) -> None:
+        """Raise the first error that was kept, if there is one, with *cause* as its cause."""
+        if self.errors:
+            first, self.errors = self.errors[0], []
+            raise first from cause

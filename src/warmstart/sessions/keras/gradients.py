@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
-from ..processing import Processor, processed
+from ..processing import Looking, Processor, processed
 from .arrays import BACKEND
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ProcessedGradients:
         self._names = {id(live): name for name, live in variables.items()}
         self._variables = dict(variables)
         self._xla = xla
-        self.errors: list[BaseException] = []
+        self._looking = Looking()
         self._watched: list[Any] = []  # operations of TensorFlow
         for processor in self._processors:
             processor.check(list(variables))
@@ -47,7 +47,7 @@ class ProcessedGradients:
         scale = optimizer.loss_scale_factor
         named = {self._names.get(id(v), v.path): unscaled(gradient, scale) for gradient, v in pairs}
         live = {self._names.get(id(v), v.path): v for _, v in pairs}
-        operations = KerasOps(live, self.errors, xla=self._xla)
+        operations = KerasOps(live, self._looking, xla=self._xla)
         found = processed(self._processors, named, operations)
         left = [(gradient, live[name]) for name, gradient in found.items() if gradient is not None]
         self._watched = operations.watched_by
@@ -65,12 +65,11 @@ class ProcessedGradients:
     @contextmanager
     def raising(self) -> Iterator[None]:
         """Let what a watcher raises in the block come out of it as it is."""
-        self.errors.clear()
+        self._looking.errors.clear()
         try:
             yield
         except Exception:
-            if self.errors:
-                raise self.errors[0] from None
+            self._looking.raise_kept(None)
             raise
 
 
@@ -82,11 +81,9 @@ def unscaled(gradient: Any, scale: float | None) -> Any:
 class KerasOps:
     """What processors ask for, of dense gradients and of TensorFlow's of single rows."""
 
-    def __init__(
-        self, variables: Mapping[str, Any], errors: list[BaseException], *, xla: bool
-    ) -> None:
+    def __init__(self, variables: Mapping[str, Any], looking: Looking, *, xla: bool) -> None:
         self._variables = variables
-        self._errors = errors
+        self._looking = looking
         self._xla = xla
         self.watched_by: list[Any] = []  # operations of TensorFlow
 
@@ -112,25 +109,15 @@ class KerasOps:
 
             watcher(array_of("a gradient", values))
         elif BACKEND == "jax":
-            watch_in_jax(values, self._guarded(watcher))
+            watch_in_jax(values, self._looking.function(watcher))
         else:
-            self.watched_by.append(watch_in_tensorflow(values, self._guarded(watcher), self._xla))
+            self.watched_by.append(
+                watch_in_tensorflow(values, self._looking.function(watcher), self._xla)
+            )
         return gradient
 
     def variable(self, name: str) -> Any:
         return self._variables[name]
-
-    def _guarded(self, watcher: "Callable[[np.ndarray], None]") -> "Callable[[np.ndarray], None]":
-        """Return *watcher*, whose errors are kept: a runtime would make others of them."""
-
-        def watch(array: "np.ndarray") -> None:
-            try:
-                watcher(array)
-            except BaseException as error:
-                self._errors.append(error)
-                raise
-
-        return watch
 
 
 def watch_in_jax(values: Any, watcher: "Callable[[np.ndarray], None]") -> None:

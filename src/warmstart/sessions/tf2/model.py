@@ -15,8 +15,8 @@ import tensorflow as tf
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.autograph.impl.api import convert
 
-from ..processing import Processor, processed
-from ..tf_graph.gradients import GraphOps, Looking
+from ..processing import Looking, Processor, processed
+from ..tf_graph.gradients import GraphOps
 from ..tf_graph.unresumable import unresumable
 from ..tf_graph.walk import operation
 from .objects import is_keras_optimizer, is_optimizer, variable_in

@@ -5,35 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from ..processing import Looking
+
 if TYPE_CHECKING:
     import numpy as np
 
 v1 = tf.compat.v1
-
-
-class Looking:
-    """What went wrong when gradients were looked at: TensorFlow itself keeps only the text."""
-
-    def __init__(self) -> None:
-        self.errors: list[Exception] = []
-
-    def function(self, watcher: "Callable[[np.ndarray], None]") -> "Callable[[np.ndarray], None]":
-        """Return *watcher*, whose errors are kept besides."""
-
-        def look(gradient: "np.ndarray") -> None:
-            try:
-                watcher(gradient)
-            except Exception as error:
-                self.errors.append(error)
-                raise
-
-        return look
-
-    def raise_kept(self, cause: Exception) -> None:
-        """Raise the first error that was kept, if there is one."""
-        if self.errors:
-            first, self.errors = self.errors[0], []
-            raise first from cause
 
 
 class GraphOps:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
-from ..processing import PartName, Processor, processed
+from ..processing import Looking, PartName, Processor, processed
 from . import freezing, regions
-from .gradients import GraphOps, Looking
+from .gradients import GraphOps
 from .variables import place
 from .walk import operation
 
