@@ -10,14 +10,14 @@ need not agree.  A name of the form that Keras gives counts as not given.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .names import joined, parts
 
 #: The attribute of a Sequential or functional model that holds its layers; it is in no name.
 LAYERS = "layers"
-OLD_LAYERS = "_layer_checkpoint_dependencies"  # Keras 2
+LISTS = (LAYERS, "_layer_checkpoint_dependencies")  # today's and that of Keras 2
 
 
 class Member(NamedTuple):
@@ -27,19 +27,20 @@ class Member(NamedTuple):
     name: str
 
 
-def own_scope(group: str, members_of: Callable[[str], Sequence[Member]]) -> str:
+def own_scope(group: str, names_in: Mapping[str, Mapping[str, str]]) -> str:
     """Return the name of the layer whose group in the file is *group*, "" for the model.
 
-    *members_of* returns the members of the list of layers at a path.
+    *names_in* has the names of the members of the list of layers at each path.
+
+    >>> own_scope("layers/dense/_cell", {"layers": {"dense": "head"}})
+    'head/cell'
     """
     scope, path = "", ""
-    steps = parts(group) if group else []
-    for before, step in zip(["", *steps], steps, strict=False):
-        inner = before in (LAYERS, OLD_LAYERS)
-        names = names_of_members(members_of(path)) if inner else {}
+    for step in parts(group) if group else []:
+        name = names_in.get(path, {}).get(step)
         path = joined(path, step)
-        if step not in (LAYERS, OLD_LAYERS):
-            scope = joined(scope, names.get(step) or public(step))
+        if step not in LISTS:
+            scope = joined(scope, name or public(step))
     return scope
 
 

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...keras_names import Member, numbered, own_scope
-from ...names import inside
+from ...keras_names import LISTS, Member, names_of_members, numbered, own_scope
 from ...names import last as last_part
 from ...names import parent as scope_of
 from ...names import parts as parts_of
@@ -25,8 +24,6 @@ from .names import Naming, unique
 from .optimizers import OPTIMIZER, optimizer_names
 
 VARS = "vars"
-#: Attributes of a model that hold its layers; they are in no name.
-LISTS = ("layers", "_layer_checkpoint_dependencies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +88,13 @@ class Tree:
         self._layers = layers
         self._old = model.old
         self._knows_names = bool(layers) or any(model.groups.values())
+        self._names_in = {
+            path: names_of_members(
+                Member(last_part(inner), self._stated(inner))
+                for inner in sorted(members, key=in_order)
+            )
+            for path, members in members_of_lists((*self._groups, *layers)).items()
+        }
         root = self._name("") if "" in model.groups or "" in layers else ""
         self.root = "" if self._is_functional("") or model.old else root
 
@@ -113,16 +117,7 @@ class Tree:
 
     def own_scope(self, group: str) -> str:
         """Return where the layer at *group* stands in the model, as a session names it."""
-        return own_scope(group, self._members)
-
-    def _members(self, container: str) -> list[Member]:
-        """Return the layers in the list of a model's layers at *container*, in their order."""
-        paths = {
-            below(container, parts_of(inner)[0])
-            for path in (*self._groups, *self._layers)
-            if (inner := inside(path, container))
-        }
-        return [Member(last_part(path), self._stated(path)) for path in sorted(paths, key=in_order)]
+        return own_scope(group, self._names_in)
 
     def scope(self, group: str) -> list[str]:
         """Return the names that lead to the layer at *group* as Keras shows them."""
@@ -192,6 +187,22 @@ def aliases_of(names: Mapping[str, str], shown: Mapping[str, str], root: str) ->
                 aliases[other] = names[path]
                 taken.add(other)
     return aliases
+
+
+def members_of_lists(paths: Iterable[str]) -> dict[str, set[str]]:
+    """Return the paths of the layers in each list of a model's layers, by the path of the list.
+
+    >>> members_of_lists(["layers/dense/vars"])
+    {'layers': {'layers/dense'}}
+    """
+    members: dict[str, set[str]] = {}
+    for path in paths:
+        inner = ""
+        for step in parts_of(path):
+            above, inner = inner, below(inner, step)
+            if last_part(above) in LISTS:
+                members.setdefault(above, set()).add(inner)
+    return members
 
 
 def in_order(path: str) -> tuple[str, int]:
