@@ -242,6 +242,19 @@ def test_layers_of_one_name_are_found_in_another_model(tmp_path):
     )
 
 
+def test_many_variables_are_read_at_one_look(monkeypatch):
+    session = ws.session_for(trained(sequential))
+    alone = values(session)
+    looks = []
+    monkeypatch.setattr("warmstart.sessions.keras.session.sync", looks.append)
+    with session.reading(), session.reading():
+        together = values(session)
+    assert len(looks) == 1
+    np.testing.assert_equal(together, alone)
+    session.read("dense/kernel")
+    assert len(looks) == 2
+
+
 def test_arrays_under_keras_own_names_are_taken():
     model = functional()
     arrays = {v.path: np.full(v.shape, 2.0, "float32") for v in model.get_layer("head").weights}

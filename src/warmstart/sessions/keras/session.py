@@ -5,7 +5,8 @@ added to a built model, so what has been found stays; an optimizer or metric tha
 noticed.  Assigning changes the variables that are there.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -39,6 +40,7 @@ class KerasSession(Session):
         self._given = optimizer
         self._seen = Variables()
         self._state_seen: tuple[Any, ...] = ()
+        self._reading = False  # so that nothing changes
 
     @property
     def anchor(self) -> Any:
@@ -64,6 +66,16 @@ class KerasSession(Session):
 
     def read(self, name: str) -> np.ndarray:
         return array_of(name, self._find(name).live)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Look at the model once in the block: that takes longer than to read a variable."""
+        self.look()
+        before, self._reading = self._reading, True
+        try:
+            yield
+        finally:
+            self._reading = before
 
     def creatable(self, specs: Mapping[str, TensorSpec]) -> Mapping[str, TensorSpec]:
         """Return those of *specs* that are an optimizer's.
@@ -168,6 +180,8 @@ class KerasSession(Session):
 
     def look(self) -> Variables:
         """Return the variables as they are now, and let none of their values be a trainer's."""
+        if self._reading:
+            return self._seen
         sync(self._model)
         state = (
             id(self.optimizer),
