@@ -6,7 +6,7 @@ that odd characters in a name need no escaping.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import translate
 from itertools import islice
 from typing import Any
@@ -84,6 +84,18 @@ def parent(name: str, separator: str = "/") -> str:
     ('fc', 'fc', '')
     """
     return name.rpartition(separator)[0]
+
+
+def scopes(name: str) -> Iterator[str]:
+    """Yield the scopes *name* stands in, the innermost first; the top only if it is that.
+
+    >>> list(scopes("a/bn/mean")), list(scopes("mean"))
+    (['a/bn', 'a'], [''])
+    """
+    scope = parent(name)
+    yield scope
+    while scope := parent(scope):
+        yield scope
 
 
 def last(name: str, separator: str = "/") -> str:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 
 from ...errors import FreezeError
-from ...names import parent
+from ...names import parent, scopes
 from ...source import Index, no_such_tensor
 from . import guard, optimizer_hooks, traces
 from .variables import Variable, Variables
@@ -130,15 +130,3 @@ def is_whole(variable: Variable) -> bool:
     """Return whether all of *variable* is held already."""
     mask = guard.held(variable.value)
     return mask is not None and bool(mask.all())
-
-
-def scopes(name: str) -> Iterator[str]:
-    """Yield the scopes *name* stands in, the innermost first; the top only if it is that.
-
-    >>> list(scopes("a/bn/mean")), list(scopes("mean"))
-    (['a/bn', 'a'], [''])
-    """
-    scope = parent(name)
-    yield scope
-    while scope := parent(scope):
-        yield scope

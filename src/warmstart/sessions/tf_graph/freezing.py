@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...errors import FreezeError
-from ...names import parent
+from ...names import parent, scopes
 from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from . import movers
@@ -201,18 +201,6 @@ def statistics_of(
             layer = next((scope for scope in scopes(v.name) if scope in layers), None)
             if layer is not None and layers[layer] <= still and layers[layer] & set(names):
                 yield v.name
-
-
-def scopes(name: str) -> Iterator[str]:
-    """Yield the scopes *name* stands in, the innermost first; the top only if it is that.
-
-    >>> list(scopes("a/bn/mean")), list(scopes("mean"))
-    (['a/bn', 'a'], [''])
-    """
-    scope = parent(name)
-    yield scope
-    while scope := parent(scope):
-        yield scope
 
 
 def updated_by(graph: Any) -> Iterator[str]:
