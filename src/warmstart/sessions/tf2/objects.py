@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.trackable.trackable_utils import object_path_to_string
 
 from ...errors import UnsupportedCheckpoint
+from ...names import object_path
 
 Trackable = tf.__internal__.tracking.Trackable
 
@@ -47,7 +47,7 @@ class Found:
     @property
     def path(self) -> str:
         """Its name: the way with `/` between the steps."""
-        return path_text(self.way)
+        return object_path(self.way)
 
 
 class Objects:
@@ -58,9 +58,6 @@ class Objects:
 
     def __iter__(self) -> Iterator[Found]:
         return iter(self._found.values())
-
-    def __contains__(self, value: object) -> bool:
-        return id(value) in self._found
 
     def of(self, value: Any) -> Found:
         """Return what is known of the object *value*."""
@@ -73,7 +70,7 @@ class Objects:
         """
         parents = [(self.of(edge.parent), edge.name) for edge in found.edges]
         ways = [(*p.way, n) for p, n in parents if found.in_optimizer or not p.in_optimizer]
-        return list(dict.fromkeys([found.path, *map(path_text, ways)]))
+        return list(dict.fromkeys([found.path, *map(object_path, ways)]))
 
     def add(self, root: Any, way: tuple[str, ...] = ()) -> None:
         """Add *root* and all below it, breadth first; what optimizers have comes last."""
@@ -103,18 +100,6 @@ def parts_of(found: Found, *, in_optimizer: bool) -> Iterator[Found]:
         ) from error
     for name, value in parts.items():
         yield Found(value, (*found.way, name), [Edge(found.value, name)], in_optimizer)
-
-
-def path_text(way: tuple[str, ...]) -> str:
-    """Return the steps of a way as one name; TensorFlow writes `/` in a step as `.S`."""
-    return str(object_path_to_string([Step(name) for name in way]))
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step as TensorFlow's function wants it."""
-
-    name: str
 
 
 def variable_in(value: Any) -> Any | None:
