@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 import warmstart as ws
+from warmstart.sessions.masks import compact
 from warmstart.sessions.tf_graph.adamw import AdamW
-from warmstart.sessions.tf_graph.regions import compact
 
 v1 = tf.compat.v1
 HELD = np.s_[:3]

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...errors import FreezeError
 from ...source import Index, no_such_tensor
+from ..masks import mask_of
 from . import guard
 from .arrays import BACKEND
 from .compiled import compile_anew
@@ -29,7 +30,6 @@ from .holding import (
     release_statistics,
     statistics_in,
 )
-from .regions import mask_at
 from .variables import Variable, Variables
 
 
@@ -51,7 +51,7 @@ class KerasFreezing:
         self.variables = variables
         self.layers = layers
         self.masks: dict[int, np.ndarray] = {
-            id(live): mask_at(live.shape, where) for live, where in regions.values()
+            id(live): mask_of(live.shape, where) for live, where in regions.values()
         }
         self._parts = tuple(live for live, _ in regions.values())
         self._model = ref(model)

@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import FreezeError
 from ...names import parent, scopes
 from ...source import Index, no_such_tensor
+from ..masks import mask_of
 from . import guard, optimizer_hooks, traces
 from .variables import Variable, Variables
 
@@ -48,7 +49,7 @@ def mask(variable: Variable, regions: Mapping[str, Index]) -> np.ndarray | None:
     """Return where *variable* is to be held, None for everywhere."""
     if variable.name not in regions:
         return None
-    found = guard.mask_of(variable.spec.shape, regions[variable.name])
+    found = mask_of(variable.spec.shape, regions[variable.name])
     return None if found.all() else found
 
 

@@ -18,6 +18,7 @@ from weakref import WeakSet, ref
 import numpy as np
 import tensorflow as tf
 
+from ..tf_graph.regions import cleared
 from .objects import inner_of, variable_in
 
 #: The methods of a tf.Variable that change its value.
@@ -122,21 +123,6 @@ def note_trace(inner: Any) -> None:
         graph = graph.outer_graph
 
 
-def mask_of(shape: tuple[int, ...], index: Any) -> np.ndarray:
-    """Return where *index* points, as truths that can be broadcast to *shape*.
-
-    >>> mask_of((4, 3), np.s_[:2]).tolist()
-    [[True], [True], [False], [False]]
-    """
-    mask = np.zeros(shape, bool)
-    mask[index] = True
-    for axis in range(mask.ndim):
-        first = mask.take([0], axis)
-        if (mask == first).all():
-            mask = first
-    return mask
-
-
 def without_held(gradients: Iterable[Any], variables: Iterable[Any]) -> tuple[list[Any], list[Any]]:
     """Return gradients and variables without those held as a whole; rows held have none."""
     kept: tuple[list[Any], list[Any]] = ([], [])
@@ -145,17 +131,6 @@ def without_held(gradients: Iterable[Any], variables: Iterable[Any]) -> tuple[li
         if mask is not None:
             note_trace(inner_of(variable))
         if mask is None or not mask.all():
-            kept[0].append(gradient if mask is None else masked(gradient, mask))
+            kept[0].append(gradient if mask is None else cleared(gradient, mask))
             kept[1].append(variable)
     return kept
-
-
-def masked(gradient: Any, mask: np.ndarray) -> Any:
-    """Return *gradient* with zeros where *mask* is true."""
-    if gradient is None:
-        return None
-    if isinstance(gradient, tf.IndexedSlices):
-        rows = mask if mask.shape[0] == 1 else tf.gather(mask, gradient.indices)
-        values = tf.where(rows, tf.zeros_like(gradient.values), gradient.values)
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return tf.where(mask, tf.zeros_like(gradient), gradient)

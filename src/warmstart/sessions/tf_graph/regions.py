@@ -13,13 +13,14 @@ import tensorflow as tf
 
 from ...names import last, parent
 from ...source import Index
+from ..masks import compact
 from .roles import SLOT_NAMES, state_inputs
 from .variables import Variable
 from .walk import is_apply, operation, writes
 
 v1 = tf.compat.v1
 
-#: Operation of a variable -> where it is held; an axis of length 1 stands for any length.
+#: Operation of a variable -> where it is held.  Each is written into every `.meta`.
 Masks = Mapping[str, np.ndarray]
 
 
@@ -28,18 +29,6 @@ def masks_of(variable: Variable, index: Index) -> dict[str, np.ndarray]:
     mask = np.zeros(variable.shape or (), bool)
     mask[index] = True
     return {part.op_name: compact(mask[part.index]) for part in variable.parts}
-
-
-def compact(mask: np.ndarray) -> np.ndarray:
-    """Return *mask* with an axis of length 1 for each along which it does not change.
-
-    A mask becomes a constant in the graph, which is written into every `.meta`.
-    """
-    for axis in range(mask.ndim):
-        one = mask.take([0], axis)
-        if (mask == one).all():
-            mask = one
-    return mask
 
 
 def either(masks: Iterable[Masks]) -> dict[str, np.ndarray]:
