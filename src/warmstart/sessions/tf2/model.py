@@ -16,7 +16,7 @@ from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.autograph.impl.api import convert
 
 from ..processing import Looking, Processor, processed
-from ..tf_graph.gradients import GraphOps
+from ..tf_graph.gradients import GraphOps, product
 from ..tf_graph.unresumable import unresumable
 from ..tf_graph.walk import operation
 from .objects import is_keras_optimizer, is_optimizer, variable_in
@@ -152,14 +152,7 @@ def converted(function: Any) -> Any:
 
 def times(gradients: Mapping[str, Any], factor: Any) -> dict[str, Any]:
     """Return *factor* times each gradient that there is."""
-
-    def product(gradient: Any) -> Any:
-        if isinstance(gradient, tf.IndexedSlices):
-            values = gradient.values * tf.cast(factor, gradient.dtype)
-            return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-        return gradient * tf.cast(factor, gradient.dtype)
-
-    return {name: None if g is None else product(g) for name, g in gradients.items()}
+    return {name: None if g is None else product(g, factor) for name, g in gradients.items()}
 
 
 def checked_losses(losses: Any) -> dict[str, Any]:

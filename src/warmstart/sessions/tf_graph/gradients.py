@@ -22,12 +22,7 @@ class GraphOps:
         self.looks: list[Any] = []
 
     def scaled(self, gradient: Any, factor: float) -> Any:
-        if factor == 1:
-            return gradient
-        if isinstance(gradient, tf.IndexedSlices):
-            values = gradient.values * tf.cast(factor, gradient.dtype)
-            return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-        return gradient * tf.cast(factor, gradient.dtype)
+        return gradient if factor == 1 else product(gradient, factor)
 
     def clipped(self, gradients: Sequence[Any], norm: float) -> Sequence[Any]:
         clipped: list[Any] = tf.clip_by_global_norm(list(gradients), norm)[0]
@@ -40,3 +35,11 @@ class GraphOps:
 
     def variable(self, name: str) -> Any:
         return self._variables[name]
+
+
+def product(gradient: Any, factor: Any) -> Any:
+    """Return *factor* times a dense or sparse *gradient*."""
+    if isinstance(gradient, tf.IndexedSlices):
+        values = gradient.values * tf.cast(factor, gradient.dtype)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return gradient * tf.cast(factor, gradient.dtype)
