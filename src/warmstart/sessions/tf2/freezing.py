@@ -16,6 +16,7 @@ from ...errors import FreezeError
 from ...names import parent, scopes
 from ...source import Index, no_such_tensor
 from ..masks import mask_of
+from ..tf_graph.freezing import refuse_state
 from . import guard, optimizer_hooks, traces
 from .variables import Variable, Variables
 
@@ -93,11 +94,7 @@ def variables_called(names: Collection[str], variables: Variables) -> list[Varia
         if variable is None:
             raise no_such_tensor(name, variables.by_name)
         found.append(variable)
-    state = [f"{v.name} ({v.role})" for v in found if v.role in ("slot", "run")]
-    if state:
-        raise FreezeError(
-            f"only trainable and model variables can be frozen; these are state: {', '.join(state)}"
-        )
+    refuse_state([v.spec for v in found])
     return found
 
 
