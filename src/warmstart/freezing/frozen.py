@@ -27,10 +27,13 @@ from ..spec import TensorSpec
 if TYPE_CHECKING:
     import numpy as np
 
+#: What is to stay still: wherever a pattern matches, or as a mapping says.
+Patterns = Pattern | Iterable[Pattern] | Mapping[Pattern, Index]
+
 
 def freeze(
     session_or_model: Any,
-    patterns: Pattern | Iterable[Pattern] | Mapping[Pattern, Index],
+    patterns: Patterns,
     *,
     train_statistics: bool = False,
 ) -> "Frozen":
@@ -45,10 +48,7 @@ def freeze(
     """
     session = session_for(session_or_model)
     refuse_lone(session, session_or_model)
-    if not isinstance(patterns, Mapping):
-        names = frozen_names(session, as_patterns(patterns))
-        return Frozen(session, session.freeze(names, train_statistics=train_statistics))
-    where = frozen_regions(session, patterns)
+    where = places(session, patterns)
     regions = {name: index for name, index in where.items() if index is not ...}
     options: dict[str, Any] = {"regions": regions} if regions else {}
     return Frozen(session, session.freeze([*where], train_statistics=train_statistics, **options))
@@ -141,6 +141,13 @@ class Frozen:
             return hash_at(self._session, name, self.regions.get(name, ...))
         except CheckpointError:  # a variable without a value yet; `verify` says so
             return None
+
+
+def places(source: Source, patterns: Patterns) -> dict[str, Index]:
+    """Return what *patterns* mean in *source*: name -> index, `...` for all of a variable."""
+    if isinstance(patterns, Mapping):
+        return frozen_regions(source, patterns)
+    return dict.fromkeys(frozen_names(source, as_patterns(patterns)), ...)
 
 
 def frozen_names(source: Source, patterns: Collection[Pattern]) -> list[str]:

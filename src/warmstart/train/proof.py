@@ -6,19 +6,16 @@ same    same    same    moved   moved   moved
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointNotFound
 from ..formats import open_source
-from ..freezing.frozen import frozen_names, frozen_regions, hash_at
-from ..names import Pattern, as_patterns
+from ..freezing.frozen import Patterns, hash_at, places
 from ..source import Index, Source
 from .resume import newest_first
-
-Patterns = Pattern | Iterable[Pattern] | Mapping[Pattern, Index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +90,3 @@ class Checkpoints(ExitStack):
     def comparing(self, name: str, index: Index, expected: str) -> Callable[[int], bool]:
         """Return whether the variable *name* has the hash *expected* at a step, as a function."""
         return lambda step: hash_at(self[step], name, index) == expected
-
-
-def places(source: Source, patterns: Patterns) -> dict[str, Index]:
-    """Return what *patterns* mean in *source*: name -> index, `...` for all of a variable."""
-    if isinstance(patterns, Mapping):
-        return frozen_regions(source, patterns)
-    return dict.fromkeys(frozen_names(source, as_patterns(patterns)), ...)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, FreezeError
-from ..freezing.frozen import Frozen, hash_at
+from ..freezing.frozen import Frozen, Patterns, hash_at, places
 from ..source import Index
 from . import logger
 from .callback import Callback
-from .proof import Checkpoints, Moved, Patterns, bisected, places, steps_in
+from .proof import Checkpoints, Moved, bisected, steps_in
 from .saver import ModelSaver
 
 if TYPE_CHECKING:
