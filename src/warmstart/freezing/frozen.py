@@ -181,6 +181,7 @@ def frozen_regions(source: Source, patterns: Mapping[Pattern, Index]) -> dict[st
 
     Raise FreezeError naming every variable that two patterns mean, or that an index does not fit.
     """
+    specs = source.specs
     found: dict[str, Index] = {}
     faults = []
     for pattern, index in patterns.items():
@@ -188,7 +189,7 @@ def frozen_regions(source: Source, patterns: Mapping[Pattern, Index]) -> dict[st
             if name in found:
                 faults.append(f"  {name}: more than one pattern means it")
             found[name] = index
-            faults += region_faults(source.specs[name], index)
+            faults += region_faults(specs[name], index)
     if faults:
         raise FreezeError("\n".join(["these parts of variables cannot be frozen:", *faults]))
     return found
