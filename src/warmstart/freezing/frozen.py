@@ -164,16 +164,22 @@ def frozen_names(source: Source, patterns: Collection[Pattern]) -> list[str]:
     synonyms = source.synonyms if isinstance(source, Session) else {}
     lesser = {other: name for other, name in synonyms.items() if name in names.values()}
     foreign = idle(names, patterns)
-    unmatched = idle(lesser, foreign)
-    if unmatched:
-        texts = [p if isinstance(p, str) else p.pattern for p in unmatched]
-        rows = [f"  {text}{near_text(text, names)}" for text in texts]
-        raise FreezeError(
-            "\n".join([f"these patterns match none of {len(names)} variables:", *rows])
-        )
+    refuse_idle(idle(lesser, foreign), names, "variables")
     found = [names[name] for name in selected(names, patterns)]
     found += [lesser[name] for name in selected(lesser, foreign)]
     return list(dict.fromkeys(found))
+
+
+def refuse_idle(patterns: Iterable[Pattern], names: Collection[str], what: str) -> None:
+    """Raise FreezeError naming the *patterns* that match none of *names*, which are *what*."""
+    rows = [f"  {text}{near_text(text, names)}" for text in texts(patterns)]
+    if rows:
+        raise FreezeError("\n".join([f"these patterns match none of {len(names)} {what}:", *rows]))
+
+
+def texts(patterns: Iterable[Pattern]) -> list[str]:
+    """Return *patterns* as text."""
+    return [each if isinstance(each, str) else each.pattern for each in patterns]
 
 
 def frozen_regions(source: Source, patterns: Mapping[Pattern, Index]) -> dict[str, Index]:

@@ -4,10 +4,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError, FreezeError
-from ..freezing.frozen import Frozen
+from ..errors import CheckpointError
+from ..freezing.frozen import Frozen, refuse_idle, texts
 from ..names import Pattern, as_patterns, idle, selected
-from ..restore.rules import near_text
 from ..sessions.base import Session
 from .callback import Callback
 
@@ -95,19 +94,10 @@ def first_epochs(session: Session, epochs: Mapping[int, tuple[Pattern, ...]]) ->
     """
     names = {name: name for name, spec in session.specs.items() if spec.role == "trainable"}
     names |= {alias: name for alias, name in session.aliases.items() if name in names}
-    unmatched = idle(names, [pattern for each in epochs.values() for pattern in each])
-    if unmatched:
-        rows = [f"  {text}{near_text(text, names)}" for text in texts(unmatched)]
-        raise FreezeError(
-            "\n".join([f"these patterns match none of {len(names)} trainable variables:", *rows])
-        )
+    every = [pattern for each in epochs.values() for pattern in each]
+    refuse_idle(idle(names, every), names, "trainable variables")
     begin = dict.fromkeys(names.values(), NEVER)
     for epoch, patterns in epochs.items():
         for name in selected(names, patterns):
             begin[names[name]] = begin[names[name]] or epoch
     return begin
-
-
-def texts(patterns: Iterable[Pattern]) -> list[str]:
-    """Return *patterns* as text."""
-    return [each if isinstance(each, str) else each.pattern for each in patterns]
