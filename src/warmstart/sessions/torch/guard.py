@@ -90,11 +90,13 @@ def before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         for part in holder.parts:
             part.clear_gradient()
     put_back(optimizer)  # of a step that failed halfway
-    PARTS[optimizer] = before(optimizer, (part for holder in holders() for part in holder.parts))
-    if looks_only_at_groups(optimizer):
-        return
+    parts = [part for holder in holders() for part in holder.parts]
+    unknown = not looks_only_at_groups(optimizer)
+    if not (parts or unknown):
+        return  # as in most runs: every step comes here
     own = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    for holder in holders():
+    PARTS[optimizer] = [before(optimizer, part) for part in parts if id(part.tensor) in own]
+    for holder in holders() if unknown else ():
         held = [p for p in holder.parameters if id(p) in own]
         COPIES.setdefault(optimizer, []).extend((p, p.detach().clone()) for p in held)
         parts = [part for part in holder.parts if id(part.tensor) in own]

@@ -7,7 +7,6 @@
 Statistics of a whole row or column, as Adafactor keeps, see zeros where the part is.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,18 +87,13 @@ class PartBefore:
                 slot[index] = 0
 
 
-def before(optimizer: Optimizer, parts: Iterable[Part]) -> list[PartBefore]:
-    """Return copies of those *parts* that *optimizer* may move."""
-    own = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    return [
-        PartBefore(
-            part,
-            part.tensor.detach()[part.index].clone(),
-            {k: slot[part.index].clone() for k, slot in slots_like(optimizer, part.tensor)},
-        )
-        for part in parts
-        if id(part.tensor) in own
-    ]
+def before(optimizer: Optimizer, part: Part) -> PartBefore:
+    """Return copies of *part* and of its slots in *optimizer*."""
+    return PartBefore(
+        part,
+        part.tensor.detach()[part.index].clone(),
+        {k: slot[part.index].clone() for k, slot in slots_like(optimizer, part.tensor)},
+    )
 
 
 def slots_like(optimizer: Optimizer, parameter: Tensor) -> list[tuple[Any, Tensor]]:
