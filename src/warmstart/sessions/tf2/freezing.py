@@ -58,7 +58,7 @@ def freeze(
     variables: Variables,
     names: Collection[str],
     *,
-    train_statistics: bool = False,
+    train_statistics: bool,
     regions: Mapping[str, Index],
 ) -> TF2Freezing:
     """Hold the variables *names* still, and the statistics that belong to them."""

@@ -114,7 +114,7 @@ def freeze(
     specs: Mapping[str, TensorSpec],
     names: Collection[str],
     *,
-    train_statistics: bool = False,
+    train_statistics: bool,
     regions: Mapping[str, Index],
 ) -> GraphFreezing:
     """Hold the variables called *names*; see `Session.freeze`."""

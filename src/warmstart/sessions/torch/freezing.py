@@ -89,16 +89,17 @@ def freeze(
     module: nn.Module,
     names: Collection[str],
     *,
-    train_statistics: bool = False,
-    regions: Mapping[str, Index] | None = None,
+    train_statistics: bool,
+    regions: Mapping[str, Index],
 ) -> TorchFreezing:
     """Hold the variables *names* still, and the statistics that belong to them.
 
     Those in *regions* are held in part.
     """
     variables = variables_of(module)
-    wanted = variables_called([name for name in names if name not in (regions or {})], variables)
-    in_part = {variables_called([n], variables)[0].name: i for n, i in (regions or {}).items()}
+    wanted = variables_called([name for name in names if name not in regions], variables)
+    partly = variables_called(regions, variables)
+    in_part = {v.name: index for v, index in zip(partly, regions.values(), strict=True)}
     parts = parts_of([variables.by_name[name] for name in in_part], in_part)
     asked = {id(tensor) for variable in wanted for tensor in variable.tensors}
     all_statistics = list(statistics_in(module))

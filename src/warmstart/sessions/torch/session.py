@@ -126,7 +126,7 @@ class TorchSession(Session):
         train_statistics: bool = False,
         regions: Mapping[str, Index] | None = None,
     ) -> TorchFreezing:
-        return freeze(self.module, names, train_statistics=train_statistics, regions=regions)
+        return freeze(self.module, names, train_statistics=train_statistics, regions=regions or {})
 
     def predictor(
         self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
