@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.autograph.impl.api import convert
 
+from ..losses import check_one_of, inputs_and_target
 from ..processing import Looking, Processor, processed
 from ..tf_graph.gradients import GraphOps, product
 from ..tf_graph.unresumable import unresumable
@@ -48,8 +49,7 @@ class TFModule:
         the batch, and returns at least {"loss": tensor}.  A loss of several numbers counts by their
         mean.  *gradprocs* change the gradients, in the order given, before the optimizer sees them.
         """
-        if (loss is None) == (step is None):
-            raise TypeError("give one of loss=, called with (output, target), and step=")
+        check_one_of(loss, step)
         if not is_optimizer(optimizer):
             raise TypeError(
                 f"the optimizer is a {type(optimizer).__module__}.{type(optimizer).__qualname__}; "
@@ -175,12 +175,7 @@ def supervised(loss: Any) -> Callable[[Any, Any], Losses]:
     """
 
     def step(module: Any, batch: Any) -> Losses:
-        if not isinstance(batch, tuple | list) or len(batch) < 2:
-            raise TypeError(
-                f"a batch is a {type(batch).__name__}; with loss= it is (input, ..., target), "
-                "and for any other there is step="
-            )
-        *inputs, target = batch
+        inputs, target = inputs_and_target(batch)
         return {"loss": loss(module(*inputs, **mode_of(module, training=True)), target)}
 
     return step

@@ -16,6 +16,7 @@ from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ...errors import ResumeError
+from ..losses import check_one_of, inputs_and_target
 from ..processing import Processor
 from .batches import first_tensor, tensors
 from .gradients import ProcessedGradients
@@ -48,8 +49,7 @@ class TorchModel:
         the batch, and returns at least {"loss": tensor}.  *gradprocs* change the gradients, in the
         order given, before the optimizer sees them.
         """
-        if (loss is None) == (step is None):
-            raise TypeError("give one of loss=, called with (output, target), and step=")
+        check_one_of(loss, step)
         if scheduler_every not in ("step", "epoch"):
             raise ValueError(f"scheduler_every is {scheduler_every!r}; expected 'step' or 'epoch'")
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -169,12 +169,7 @@ def supervised(loss: Any) -> Callable[[nn.Module, Any], Losses]:
     """Return the step that computes `loss(module(*inputs), target)` of `(*inputs, target)`."""
 
     def step(module: nn.Module, batch: Any) -> Losses:
-        if not isinstance(batch, tuple | list) or len(batch) < 2:
-            raise TypeError(
-                f"a batch is a {type(batch).__name__}; with loss= it is (input, ..., target), "
-                "and for any other there is step="
-            )
-        *inputs, target = batch
+        inputs, target = inputs_and_target(batch)
         return {"loss": loss(module(*inputs), target)}
 
     return step
