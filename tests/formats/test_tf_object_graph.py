@@ -320,6 +320,20 @@ def test_memory_stays_within_a_small_multiple_of_the_graph(what: str, tmp_path: 
     assert peak < 40 * len(HOSTILE[what]) + 300_000
 
 
+def test_ways_around_an_optimizer_are_not_written_out_where_they_are_long() -> None:
+    # each variable lies below the one before: all paths together grow with the square of the graph
+    keys = [f"_trainable_variables/{n}" + SUFFIX for n in range(MANY)]
+    nodes = (child("a", n + 2) + value(key) for n, key in enumerate(keys))
+    data = graph(child("a", 1), *nodes, b"")
+    tracemalloc.start()
+    found = objects_of(data, set(keys), lambda _: False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * len(data)
+    assert found.aliases["a/a"] == keys[1]
+    assert found.aliases[f"_trainable_variables/{MANY - 1}"] == keys[-1]
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_graph_or_refused(data: bytes) -> None:
     with suppress(CheckpointError):

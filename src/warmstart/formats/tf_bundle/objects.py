@@ -31,6 +31,10 @@ DICTS = ("_trainable_variables_indices", "_exclude_from_weight_decay_cache")
 #: What TensorFlow calls a variable that nobody named.
 UNNAMED = "Variable"
 
+#: Characters of a path that is looked for: those of objects deep in one another would take far more
+#: memory than the file that names them.
+MAX_PATH = 500
+
 #: Where Keras 2 keeps the running values of metrics in a SavedModel.
 METRICS = "keras_api/metrics/"
 
@@ -257,16 +261,25 @@ def paths_of(graph: ObjectGraph, variables: Variables, optimizers: list[int]) ->
     """
     found = {key: path_of(key) for key in variables.own_names}
     listed = {n: key for n, key in variables.keys.items() if TRAINED in parts(key)}
-    ways = graph.ways_around(optimizers) if listed else {}
+    ways = graph.ways_around(frozenset(optimizers)) if listed else {}
     for number, key in listed.items():
-        steps: list[str] = []
-        at = number
-        while at in ways:
-            at, step = ways[at]
-            steps.insert(0, step)
-        if TRAINED not in steps:
+        steps = steps_to(number, ways)
+        if steps is not None and TRAINED not in steps:
             found[key] = object_path(steps)
     return found
+
+
+def steps_to(number: int, ways: Mapping[int, tuple[int, str]]) -> list[str] | None:
+    """Return the steps of the way to the object *number*; None where they make too long a path."""
+    steps: list[str] = []
+    room = MAX_PATH
+    while number in ways:
+        number, step = ways[number]
+        steps.append(step)
+        room -= len(step) + 1
+        if room < 0:
+            return None
+    return steps[::-1]
 
 
 def path_of(key: str) -> str:
