@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+import warmstart as ws
+
 BLOCKS = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -196,3 +198,16 @@ def computed():
 @pytest.fixture
 def draw():
     return drawn
+
+
+@pytest.fixture
+def there_and_back(tmp_path):
+    """Return what gives values as they are after a conversion by rules and one back."""
+
+    def converted(values, rules):
+        ws.save_vars(values, tmp_path / "old.npz")
+        ws.convert(tmp_path / "old.npz", tmp_path / "new.npz", rules=rules)
+        ws.convert(tmp_path / "new.npz", tmp_path / "again.npz", rules=ws.inverted(rules))
+        return ws.load_vars(tmp_path / "again.npz")
+
+    return converted

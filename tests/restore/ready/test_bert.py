@@ -126,12 +126,9 @@ def test_slots_follow_their_variables_into_a_converted_file(tf, bert, draw, tmp_
     assert "cls/predictions/output_bias" in found
 
 
-def test_the_way_back_gives_what_there_was(tf, bert, draw, tmp_path):
+def test_the_way_back_gives_what_there_was(tf, bert, draw, there_and_back):
     bert(tf, **SIZES).outputs(tf.placeholder(tf.int32, (2, 7)), tf.placeholder(tf.int32, (2, 7)))
     values = draw(tf)
-    ws.save_vars(values, tmp_path / "old.npz")
-    ws.convert(tmp_path / "old.npz", tmp_path / "new.npz", rules=RULES)
-    ws.convert(tmp_path / "new.npz", tmp_path / "again.npz", rules=ws.inverted(RULES))
-    again = ws.load_vars(tmp_path / "again.npz")
+    again = there_and_back(values, RULES)
     assert again.keys() == values.keys()
     assert all(np.array_equal(again[name], values[name]) for name in values)

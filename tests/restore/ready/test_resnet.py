@@ -114,12 +114,9 @@ def test_a_file_is_converted_without_either_framework(tf, resnet, draw, tmp_path
     assert {name: array.shape for name, array in found.items()} == expected
 
 
-def test_the_way_back_gives_what_there_was(tf, resnet, draw, tmp_path):
+def test_the_way_back_gives_what_there_was(tf, resnet, draw, there_and_back):
     resnet(tf, 50).logits(tf.placeholder(tf.float32, (1, 64, 64, 3)))
     values = draw(tf)
-    ws.save_vars(values, tmp_path / "old.npz")
-    ws.convert(tmp_path / "old.npz", tmp_path / "new.npz", rules=RULES)
-    ws.convert(tmp_path / "new.npz", tmp_path / "again.npz", rules=ws.inverted(RULES))
-    again = ws.load_vars(tmp_path / "again.npz")
+    again = there_and_back(values, RULES)
     assert again.keys() == values.keys()
     assert all(np.array_equal(again[name], values[name]) for name in values)
