@@ -197,6 +197,12 @@ def copied(session: Any, names: Names) -> dict[str, np.ndarray]:
     return {name: np.array(session.read(name)) for name in wanted}
 
 
+def all_of(model: Any) -> dict[str, np.ndarray]:
+    """Return copies of all variables of a live *model*."""
+    session = ws.session_for(model)
+    return {name: np.array(session.read(name)) for name in session.specs}
+
+
 def same_bits(before: np.ndarray, after: np.ndarray) -> bool:
     """Return whether two arrays are the same bit for bit."""
     return before.tobytes() == after.tobytes()

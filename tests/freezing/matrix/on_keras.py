@@ -1,11 +1,10 @@
 """The matrix on Keras 3; KERAS_BACKEND says on which backend."""
 
 import keras
-import numpy as np
 
 import warmstart as ws
 
-from .cells import Engine, Names, Recipe, batches
+from .cells import Engine, Names, Recipe, all_of, batches
 
 BACKEND = keras.config.backend()
 L = keras.layers
@@ -78,11 +77,7 @@ class Keras(Engine):
             for name in ("backbone", "norm") if recipe == LATE else ():
                 model.get_layer(name).trainable = False
 
-        def read():
-            session = ws.session_for(model)
-            return {name: np.array(session.read(name)) for name in session.specs}
-
-        return Recipe(apply, train, read)
+        return Recipe(apply, train, lambda: all_of(model))
 
 
 ENGINE = Keras()

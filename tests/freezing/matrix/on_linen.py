@@ -2,13 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen
 
 import warmstart as ws
 
-from .cells import SKIPPED, Engine, Names, Recipe, batches
+from .cells import SKIPPED, Engine, Names, Recipe, all_of, batches
 from .on_nnx import OPTIMIZERS, STOPPED, TIMES_ZERO
 
 
@@ -95,11 +94,7 @@ class Trees(Engine):
         def apply():
             run["factor"] = 0.0 if recipe == TIMES_ZERO else 1.0
 
-        def read():
-            session = ws.session_for(run["variables"])
-            return {name: np.array(session.read(name)) for name in session.specs}
-
-        return Recipe(apply, train, read)
+        return Recipe(apply, train, lambda: all_of(run["variables"]))
 
 
 ENGINE = Trees()

@@ -1,11 +1,10 @@
 """The matrix on tf.Module."""
 
-import numpy as np
 import tensorflow as tf
 
 import warmstart as ws
 
-from .cells import Engine, Names, Recipe, batches
+from .cells import Engine, Names, Recipe, all_of, batches
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -112,11 +111,7 @@ class Modules(Engine):
         def apply():
             factor.assign(0.0 if recipe == TIMES_ZERO else 1.0)
 
-        def read():
-            session = ws.session_for(net)
-            return {name: np.array(session.read(name)) for name in session.specs}
-
-        return Recipe(apply, train, read)
+        return Recipe(apply, train, lambda: all_of(net))
 
 
 ENGINE = Modules()
