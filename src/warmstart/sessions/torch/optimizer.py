@@ -144,9 +144,8 @@ class NamedOptimizer:
             slot = torch.empty_like(first[key], device=device)
         else:
             first, slot = {}, tensor_of(array)
-            slot = (
-                slot.to(home_of(parameter)) if slot.dim() else slot
-            )  # numbers stay, as torch's do
+            if slot.dim():  # numbers stay, as torch's do
+                slot = slot.to(home_of(parameter))
         rest = {other: value for other, value in first.items() if not is_slot(other, value)}
         state = self.optimizer.state[parameter]
         state.update({**rest, **state, key: slot})
