@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import tensorflow as tf
 
 from ...names import joined, keras_slot
+from ..tf_graph.roles import POWERS
 from .objects import inner_of, is_keras_optimizer, variable_in
 
 v1 = tf.compat.v1
@@ -30,9 +31,6 @@ V1_SLOTS: Mapping[str, tuple[str, ...]] = {
     "FtrlOptimizer": ("accum", "linear"),
     "RMSPropOptimizer": ("rms", "momentum"),
 }
-
-#: What Adam keeps once, of the type of the first variable.
-POWERS = ("beta1_power", "beta2_power")
 
 
 class Slot(NamedTuple):
@@ -122,6 +120,7 @@ def v1_coming(optimizer: Any, variables: Sequence[Any]) -> list[Coming]:
     """Return the slots that an optimizer of TensorFlow 1 would make, in the shapes of variables."""
     keys = V1_SLOTS.get(type(optimizer).__name__, ())
     slots = [Coming(i, key, *kind_of(v)) for i, v in enumerate(variables) for key in keys]
+    # Adam keeps them once, of the type of the first variable.
     powers = POWERS if type(optimizer).__name__ == "AdamOptimizer" else ()
     return slots + [Coming(None, key, kind_of(variables[0])[0], ()) for key in powers]
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 from ...errors import NameConflict
 from ...names import joined, last, without_output
 from ...spec import TensorSpec
+from ..tf_graph.roles import POWERS
 from .guard import was_trained
 from .objects import (
     UNSAVED,
@@ -32,15 +33,7 @@ from .objects import (
     is_optimizer,
     variable_in,
 )
-from .optimizers import (
-    POWERS,
-    TRAINED,
-    Slot,
-    coming,
-    is_built,
-    slots_of,
-    variable_path,
-)
+from .optimizers import TRAINED, Slot, coming, is_built, slots_of, variable_path
 
 KEY = "/.ATTRIBUTES/VARIABLE_VALUE"
 
