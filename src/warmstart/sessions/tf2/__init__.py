@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from .context import freeze_variables as freeze_variables
-from .objects import Trackable, is_optimizer, variable_in
+from .objects import Trackable, check_optimizer, variable_in
 from .session import TF2Session
 
 
@@ -24,10 +24,6 @@ def session_for(model: Any, *, optimizer: Any = None, **options: Any) -> TF2Sess
             f"eager execution is off, so a {type(model).__qualname__} has no values of its own; "
             "pass the tf.compat.v1.Session that has them"
         )
-    if optimizer is not None and not is_optimizer(optimizer):
-        raise TypeError(
-            f"the optimizer is a {type(optimizer).__module__}.{type(optimizer).__qualname__}; "
-            "expected one of tf.keras.optimizers, on the backend TensorFlow, or of "
-            "tf.compat.v1.train"
-        )
+    if optimizer is not None:
+        check_optimizer(optimizer)
     return TF2Session(model, optimizer)

@@ -20,7 +20,7 @@ from ..processing import Looking, Processor, processed
 from ..tf_graph.gradients import GraphOps, product
 from ..tf_graph.unresumable import unresumable
 from ..tf_graph.walk import operation
-from .objects import is_keras_optimizer, is_optimizer, variable_in
+from .objects import check_optimizer, is_keras_optimizer, variable_in
 from .optimizers import build
 from .predict import mode_of, tensors
 from .session import TF2Session
@@ -50,11 +50,7 @@ class TFModule:
         mean.  *gradprocs* change the gradients, in the order given, before the optimizer sees them.
         """
         check_one_of(loss, step)
-        if not is_optimizer(optimizer):
-            raise TypeError(
-                f"the optimizer is a {type(optimizer).__module__}.{type(optimizer).__qualname__}; "
-                "expected one of tf.keras.optimizers, or of tf.compat.v1.train"
-            )
+        check_optimizer(optimizer)
         self.module = module
         self.optimizer = optimizer
         self.session = TF2Session(module, optimizer)

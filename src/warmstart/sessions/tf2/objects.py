@@ -123,6 +123,15 @@ def is_optimizer(value: Any) -> bool:
     return is_keras_optimizer(value) or isinstance(value, tf.compat.v1.train.Optimizer)
 
 
+def check_optimizer(value: Any) -> None:
+    """Raise TypeError for what is no optimizer."""
+    if not is_optimizer(value):
+        raise TypeError(
+            f"the optimizer is a {type(value).__module__}.{type(value).__qualname__}; expected one "
+            "of tf.keras.optimizers, on the backend TensorFlow, or of tf.compat.v1.train"
+        )
+
+
 def is_keras_optimizer(value: Any) -> bool:
     """Return whether *value* is an optimizer of Keras 3 on TensorFlow; Keras is not imported."""
     keras = sys.modules.get("keras")
