@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import warmstart as ws
+from warmstart.sessions.tf2 import session as tf2_session
 
 keras = tf.keras.optimizers
 v1 = tf.compat.v1.train
@@ -41,6 +42,22 @@ def test_the_name_of_several_variables_is_an_error_that_says_so(make_net):
         session.read("dense/w")
     with pytest.raises(ws.NameConflict, match="use these"):
         session.assign([("dense/w", np.zeros((), np.float32))])
+
+
+def test_a_module_is_looked_through_once_while_it_is_saved(make_net, tmp_path, monkeypatch):
+    look, looks = tf2_session.variables_of, []
+    monkeypatch.setattr(tf2_session, "variables_of", lambda *a: looks.append(a) or look(*a))
+    ws.save_vars(make_net(), tmp_path / "net.npz")
+    assert len(looks) == 1
+
+
+def test_a_module_may_change_once_it_has_been_read(make_net):
+    net = make_net()
+    session = ws.session_for(net)
+    with session.reading(), session.reading():
+        assert "more" not in session.specs
+    net.more = tf.Variable(1.0)
+    assert session.specs["more"].shape == ()
 
 
 def test_the_state_of_an_optimizer(make_net, own_step):

@@ -1,6 +1,7 @@
 """A `tf.Module`, a `tf.train.Checkpoint` or the like as a session: its variables, live."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ...source import Index, no_such_tensor
@@ -30,6 +31,7 @@ class TF2Session(Session):
         self.optimizer = optimizer
         self.noted: dict[str, str] = {}  # what a traced step uses that no checkpoint can hold
         self._seen = Variables()  # when last looked at
+        self._settled: tuple[Variables, Mapping[str, TensorSpec]] | None = None  # in `reading`
 
     @property
     def anchor(self) -> Any:
@@ -37,7 +39,9 @@ class TF2Session(Session):
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
-        return {name: values.spec_in(v) for name, v in self.look().by_name.items()}
+        if self._settled is not None:
+            return self._settled[1]
+        return specs_of(self.look())
 
     @property
     def aliases(self) -> Mapping[str, str]:
@@ -49,8 +53,20 @@ class TF2Session(Session):
 
     def look(self) -> Variables:
         """Return the variables as they are now."""
+        if self._settled is not None:
+            return self._settled[0]
         self._seen = variables_of(self.root, self.optimizer)
         return self._seen
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Look at the variables once in the block, in which none is changed."""
+        before, variables = self._settled, self.look()
+        self._settled = before or (variables, specs_of(variables))
+        try:
+            yield
+        finally:
+            self._settled = before
 
     def read(self, name: str) -> "np.ndarray":
         return values.read(self._find(name))
@@ -120,3 +136,8 @@ class TF2Session(Session):
         self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
     ) -> "Callable[..., list[np.ndarray]]":
         return predictor(self.root, input_names, output_names)
+
+
+def specs_of(variables: Variables) -> dict[str, TensorSpec]:
+    """Return the specs of all *variables*."""
+    return {name: values.spec_in(v) for name, v in variables.by_name.items()}
