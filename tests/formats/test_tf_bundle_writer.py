@@ -12,7 +12,7 @@ from warmstart import formats
 from warmstart.binary.stream import Stream
 from warmstart.errors import CannotHold, CheckpointError, SaveError
 from warmstart.formats import tf_bundle
-from warmstart.formats.tf_bundle import writer
+from warmstart.formats.tf_bundle import commit
 from warmstart.formats.tf_bundle.held import keys_of
 from warmstart.formats.tf_bundle.ledger import MANY, Kind
 from warmstart.formats.tf_bundle.protos import encode_entry
@@ -50,10 +50,10 @@ def test_entries_made_together_are_those_made_one_by_one(tmp_path: Path) -> None
         arrays = [np.full(5, i, np.float32) for i in range(5000)]
         for begin in range(0, 5000, kind.batch):
             rows = range(begin, min(begin + kind.batch, 5000))
-            kind.write(list(map(str, rows)), [arrays[row] for row in rows], stream)
+            kind.write([b"%d" % row for row in rows], [arrays[row] for row in rows], stream)
         stream.flush()
     source = save({f"{i:04}": array for i, array in enumerate(arrays)}, tmp_path)
-    expected = {str(int(n)): encode_entry(e) for n, e in entries_of(source).items()}
+    expected = {b"%d" % int(n): encode_entry(e) for n, e in entries_of(source).items()}
     assert kind.encoded() == expected
     assert len(arrays) > MANY
 
@@ -217,9 +217,9 @@ def test_new_data_are_kept_once_the_index_is_in_place(
 
 
 def test_an_identity_changes_when_a_file_is_replaced(tmp_path: Path) -> None:
-    assert writer.identity(tmp_path / "absent") is None
+    assert commit.identity(tmp_path / "absent") is None
     (tmp_path / "a").write_bytes(b"")
     (tmp_path / "b").write_bytes(b"")
-    before = writer.identity(tmp_path / "a")
+    before = commit.identity(tmp_path / "a")
     os.replace(tmp_path / "b", tmp_path / "a")
-    assert writer.identity(tmp_path / "a") not in (None, before)
+    assert commit.identity(tmp_path / "a") not in (None, before)

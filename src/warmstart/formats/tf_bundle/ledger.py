@@ -27,15 +27,16 @@ MANY = 16
 class Kind:
     """The tensors written so far that have one dtype, of fixed size, and one shape."""
 
-    def __init__(self, dtype: str, shape: tuple[int, ...]) -> None:
+    def __init__(self, dtype: str, shape: tuple[int, ...], shard: int = 0) -> None:
         native = numpy_dtype(dtype)
         self.nbytes = checked_nbytes(dtype, shape)
         self._spec = TensorSpec("", dtype, shape)
+        self._shard = shard
         self._dtype = native.newbyteorder("<") if dtype in NUMPY_NAMES else native
         #: How many are read and written together; more than one only of small ones.
         self.batch = max(1, min(GATHERED // 2, GATHERED_BYTES // 2 // max(1, self.nbytes)))
         self._is_buffer = dtype in NUMPY_NAMES and self.nbytes < LARGE and shape != ()
-        self._keys: list[str] = []
+        self._keys: list[bytes] = []
         self._offsets: list[int] = []
         self._crcs: list[int] = []
 
@@ -52,22 +53,21 @@ class Kind:
         # Small arrays of NumPy's own types are buffers as they are; the view costs as much again.
         return array if self._is_buffer else array.reshape(-1).view(np.uint8)
 
-    def write(self, keys: Sequence[str], buffers: "list[np.ndarray]", stream: Stream) -> None:
+    def write(self, keys: Sequence[bytes], buffers: "list[np.ndarray]", stream: Stream) -> None:
         """Write the tensors *keys*, each at a multiple of ALIGNMENT."""
         self._keys += keys
         offsets, crcs = stream.write_aligned(buffers, self.nbytes, ALIGNMENT)
         self._offsets += offsets
         self._crcs += crcs
 
-    def encoded(self) -> dict[str, bytes]:
+    def encoded(self) -> dict[bytes, bytes]:
         """Return the entries by key."""
         if len(self._keys) >= MANY:
             messages = self._encoded_together()
         else:
+            what = self._spec.dtype, self._spec.shape, self._shard
             messages = [
-                encode_entry(
-                    Entry(self._spec.dtype, self._spec.shape, 0, offset, self.nbytes, mask(crc))
-                )
+                encode_entry(Entry(*what, offset, self.nbytes, mask(crc)))
                 for offset, crc in zip(self._offsets, self._crcs, strict=True)
             ]
         return dict(zip(self._keys, messages, strict=True))
@@ -90,7 +90,8 @@ class Kind:
         """Return the entries of tensors at *offsets*, which take *width* bytes as varints."""
         import numpy as np
 
-        begin = encode_head(self._spec.dtype, self._spec.shape) + (b"\x20" if width else b"")
+        begin = encode_head(self._spec.dtype, self._spec.shape) + number_field(3, self._shard)
+        begin += b"\x20" if width else b""
         end = number_field(5, self.nbytes) + b"\x35"
         matrix = np.empty((len(offsets), len(begin) + width + len(end) + 4), np.uint8)
         matrix[:, : len(begin)] = np.frombuffer(begin, np.uint8)
@@ -103,8 +104,13 @@ class Kind:
 
 
 class Ledger(dict[SpecKind, Kind]):
-    """Every kind of tensor written so far, by dtype and shape."""
+    """Every kind of tensor written so far to one data file, by dtype and shape."""
+
+    def __init__(self, shard: int) -> None:
+        """Keep what is written to the data file *shard*."""
+        super().__init__()
+        self._shard = shard
 
     def __missing__(self, what: SpecKind) -> Kind:
-        kind = self[what] = Kind(*what)
+        kind = self[what] = Kind(*what, self._shard)
         return kind

@@ -105,14 +105,25 @@ def decode_header(message: bytes) -> Header:
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """Return *entry* as TensorFlow writes it; slices are not written."""
+    """Return *entry* as TensorFlow writes it; one in pieces has no place itself."""
+    head = encode_head(entry.dtype, entry.shape)
+    if entry.slices:
+        return head + b"".join(bytes_field(7, encode_slice(piece)) for piece in entry.slices)
     return (
-        encode_head(entry.dtype, entry.shape)
+        head
         + number_field(3, entry.shard)
         + number_field(4, entry.offset)
         + number_field(5, entry.size)
         + b"\x35"
         + entry.crc.to_bytes(4, "little")
+    )
+
+
+def encode_slice(piece: Slice) -> bytes:
+    """Return *piece* as TensorFlow writes it: nothing for a dimension taken whole."""
+    return b"".join(
+        bytes_field(1, number_field(1, start) + number_field(2, length) if length >= 0 else b"")
+        for start, length in zip(piece.starts, piece.lengths, strict=True)
     )
 
 
