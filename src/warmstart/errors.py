@@ -21,6 +21,7 @@ Faults in a call itself (a wrong type, an impossible argument) are TypeError and
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType
 
 
 class CheckpointError(Exception):
@@ -108,3 +109,30 @@ def number_of(n: int, noun: str) -> str:
     ('1 tensor', '3,000 tensors')
     """
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+LONGEST = 60  # characters of a value that is shown
+
+
+def described(value: object) -> str:
+    """Return what *value* is, in a few words: not the values of a tensor, say.
+
+    >>> described(None), described("adam"), described(int), described([1.0] * 1000)
+    ('None', "'adam'", 'the class int', 'a list')
+    """
+    if isinstance(value, type):
+        return f"the class {full_name(value)}"
+    if value is None or isinstance(value, str | bytes | int | float):
+        text = repr(value)
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    if isinstance(value, FunctionType):
+        return f"the function {value.__qualname__}"
+    name = full_name(type(value))
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+def full_name(kind: type) -> str:
+    """Return what a program calls the class *kind*."""
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"

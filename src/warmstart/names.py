@@ -11,7 +11,7 @@ from fnmatch import translate
 from itertools import islice
 from typing import Any
 
-from .errors import RuleError
+from .errors import RuleError, described
 
 Pattern = str | re.Pattern[str]
 
@@ -207,12 +207,18 @@ def idle(names: Iterable[str], patterns: Pattern | Iterable[Pattern]) -> list[Pa
 
 def as_patterns(patterns: Pattern | Iterable[Pattern]) -> Sequence[Pattern]:
     """Return one pattern or several as a sequence; TypeError for anything else."""
-    several = [patterns] if isinstance(patterns, str | re.Pattern) else patterns
-    found = list(several) if isinstance(several, Iterable) else [several]
-    wrong = [repr(each) for each in found if not isinstance(each, str | re.Pattern)]
+    if isinstance(patterns, str | re.Pattern):
+        return [patterns]
+    try:
+        found: list[Any] = list(patterns)
+    except TypeError:  # as a tensor without axes says, too
+        found = [patterns]
+    wrong = [each for each in found if not isinstance(each, str | re.Pattern)]
     if wrong:
+        given = wrong if isinstance(patterns, list | tuple | set | frozenset) else [patterns]
         raise TypeError(
-            f"a pattern is a string or a compiled regex, or a list of these; not {', '.join(wrong)}"
+            "a pattern is a string or a compiled regex, or a list of these; not "
+            + ", ".join(dict.fromkeys(map(described, given)))
         )
     return found
 

@@ -26,12 +26,13 @@ def test_patterns_choose_variables_and_no_slots(patterns, names, session):
 
 def test_patterns_that_match_nothing_are_all_named(session):
     with pytest.raises(FreezeError) as caught:
-        ws.freeze(session, ["enc/*", "encoder/w", "enc/w/m", "re:x+"])
+        ws.freeze(session, ["enc/*", "encoder/w", "enc/w/m", "re:x+", ""])
     assert str(caught.value).splitlines() == [
         "these patterns match none of 5 variables:",
         "  encoder/w    near it: enc/w",
         "  enc/w/m    near it: enc/w, enc/b",
         "  re:x+",
+        "  ''",
     ]
     assert session.held == set()
 
@@ -121,3 +122,32 @@ def test_an_assignment_under_another_name_of_a_tied_variable_is_no_move(session)
     frozen = ws.freeze(session, "emb")
     session.assign([("head", np.ones_like(session.read("emb")))])
     assert set(frozen.verify()) == {"emb"}
+
+
+def test_it_says_how_many_variables_are_held_and_which(session):
+    frozen = ws.freeze(session, ["enc/*", "emb"])
+    assert repr(frozen) == "<Frozen: 3 variables held still: enc/{b,w}, emb>"
+    frozen.thaw()
+    assert repr(frozen).startswith("<Frozen: 3 variables thawed: ")
+
+
+def test_it_does_not_say_all_of_many():
+    session = MemorySession(
+        [TensorSpec(name, "float32", (2,), "trainable") for name in map(chr, range(97, 123))]
+    )
+    frozen = ws.freeze(session, "*")
+    assert len(repr(frozen)) < 200
+
+
+@pytest.mark.parametrize(
+    ("patterns", "told"),
+    [(np.ones((1000, 2)), "a numpy.ndarray"), ([np.ones(2), np.zeros(3)], "a numpy.ndarray"),
+     (np.float32(3), "a numpy.float32"), (ws.freeze, "the function freeze"), (str, "the class str"),
+     (b"enc", "b'enc'"), ((each for each in (1, 2)), "a generator"), ({5: ...}, "5")],
+)  # fmt: skip
+def test_what_is_no_pattern_is_told_in_few_words(patterns, told, session):
+    with pytest.raises(TypeError) as caught:
+        ws.freeze(session, patterns)
+    assert str(caught.value) == (
+        f"a pattern is a string or a compiled regex, or a list of these; not {told}"
+    )

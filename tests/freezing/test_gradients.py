@@ -192,3 +192,10 @@ def test_gradients_are_printed(gradient, line, capsys):
 
 def test_what_measures_nothing_has_no_metrics():
     assert (ws.CheckGradient().measured(), ws.CheckGradient().arrays()) == ({}, {})
+
+
+def test_what_is_no_number_or_function_is_refused():
+    with pytest.raises(ValueError, match="global_norm is '1'; expected a number above 0"):
+        ws.GlobalNormClip("1")
+    with pytest.raises(TypeError, match="MapGradient takes a function, not 'abs'"):
+        ws.MapGradient("abs")

@@ -49,6 +49,12 @@ def test_what_must_be_given_must_be_given() -> None:
         TrainConfig()  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("given", [5, None, TrainConfig, {"max_epoch": 1}], ids=repr)
+def test_what_is_no_config_is_refused(given: object) -> None:
+    with pytest.raises(TypeError, match=r"launch_train takes a configuration, not .*TrainConfig\("):
+        launch_train(given)  # type: ignore[arg-type]
+
+
 def test_the_defaults() -> None:
     assert kinds(with_defaults(None, ToyModel())) == [ModelSaver, JSONWriter, ProgressBar]
     assert kinds(with_defaults(None, Graph())) == [

@@ -111,6 +111,15 @@ def test_what_makes_no_batches_is_refused(arguments: tuple[Any, int], message: s
         Batches(*arguments)
 
 
+@pytest.mark.parametrize("size", ["4", 4.0, None])
+def test_a_size_that_is_no_whole_number_is_refused(size: Any) -> None:
+    with pytest.raises(TypeError, match=f"batch_size is {size!r}; expected a whole number"):
+        Batches(np.arange(9), size)
+    with pytest.raises(TypeError, match=f"seed is {size!r}; expected a whole number"):
+        Batches(np.arange(9), 4, seed=size)
+    assert Batches(np.arange(9), np.int64(4)).batch_size == 4
+
+
 def test_dropping_the_only_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="1 examples make no batch of 2 when the last one is drop"):
         Batches(np.arange(1), 2, drop_last=True)

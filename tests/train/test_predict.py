@@ -58,3 +58,8 @@ def test_a_module_predicts_as_in_evaluation_mode(folder: Path) -> None:
     predict = ws.OfflinePredictor(ws.PredictConfig(model=Net(), session_init=folder))
     (found,) = predict(inputs, inputs)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_no_config_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"OfflinePredictor takes a configuration, not 5: ws.Offl"):
+        ws.OfflinePredictor(5)  # type: ignore[arg-type]

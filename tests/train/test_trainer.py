@@ -151,10 +151,14 @@ def test_data_without_batches_is_an_error(folder: Path, train: Train) -> None:
         ({"steps_per_epoch": 0}, "an epoch has 0 steps"),
         ({"starting_epoch": 0}, "starting_epoch is 0; epochs count from 1"),
         ({"max_epoch": None}, "max_epoch is None; expected the number of an epoch"),
+        ({"data": None}, "data is None; expected batches, such as ws.Batches"),
+        ({"steps_per_epoch": "3"}, "steps_per_epoch is '3'; expected a whole number"),
+        ({"callbacks": 5}, "callbacks is 5; expected a list of callbacks"),
+        ({"resume_from": 5}, "resume_from is 5; expected a path"),
         ({"starting_epoch": 4}, "nothing to do from epoch 4 to max_epoch 3"),
         ({"callbacks": [Callback(key="a"), Callback(key="a")]}, "two callbacks have the key 'a'"),
     ],
-    ids=["no length", "no data", "no steps", "epoch 0", "no end", "nothing to do", "two keys"],
+    ids=lambda each: "" if isinstance(each, str) else ",".join(each),
 )
 def test_what_cannot_be_is_refused_before_anything_starts(
     folder: Path, train: Train, wrong: dict[str, Any], message: str

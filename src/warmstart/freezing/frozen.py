@@ -16,8 +16,8 @@ from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import CheckpointError, FreezeError
-from ..names import Pattern, as_patterns, idle, selected
+from ..errors import CheckpointError, FreezeError, number_of
+from ..names import Pattern, as_patterns, grouped, idle, selected
 from ..restore.rules import near_text
 from ..sessions import session_for
 from ..sessions.base import Freezing, Session
@@ -58,9 +58,13 @@ def refuse_lone(session: Session, given: Any) -> None:
     """Raise for a model that training replaces, *given* without the session that would see it."""
     if session.immutable and session is not given and not hasattr(given, "session"):
         raise FreezeError(
-            "training makes new trees, so nothing can be proved of this one: freeze a JaxModel, "
-            "or make session = ws.session_for(tree) and set session.tree to what training made"
+            "training makes new trees, so nothing can be proved of this one: freeze a JaxModel; "
+            "or, in a loop of your own, make session = ws.session_for(tree), freeze that, train "
+            "with ws.frozen_transform(optimizer, frozen), and set session.tree to what it made"
         )
+
+
+SHOWN = 8  # names, in the repr of a Frozen
 
 
 class Frozen:
@@ -72,6 +76,15 @@ class Frozen:
         self._thawed = False
         self._hashes = self._hashed(self.names)
         session.watch(self)
+
+    def __repr__(self) -> str:
+        """Say how many variables are held, and which: names that differ by a part as one."""
+        shown = grouped(self.names)
+        more = f", and {len(shown) - SHOWN} names more" if len(shown) > SHOWN else ""
+        parts = f"; in part: {', '.join(grouped(self.regions))}" if self.regions else ""
+        state = "thawed" if self._thawed else "held still"
+        count = number_of(len(self.names), "variable")
+        return f"<Frozen: {count} {state}: {', '.join(shown[:SHOWN])}{more}{parts}>"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,6 +104,8 @@ class Frozen:
         """Return the hash of every frozen variable, or raise FreezeError naming all that moved."""
         if self._thawed:
             raise FreezeError("these variables were thawed, so nothing holds them any more")
+        if why := self._session.unproved(self._freezing):
+            raise FreezeError(why)
         now = self._hashed(self.names)
         unknown = [name for name, before in self._hashes.items() if before is None]
         if unknown:
@@ -101,8 +116,8 @@ class Frozen:
         moved = [name for name, before in self._hashes.items() if now[name] != before]
         if moved:
             raise FreezeError(
-                f"{len(moved)} of {len(now)} frozen variables moved: {named(moved)}; something set "
-                "them other than through the session, or moves them beside the optimizer"
+                f"{len(moved)} of {len(now)} frozen variables moved: {named(moved)}; "
+                f"{self._session.movers}"
             )
         return {name: value for name, value in now.items() if value is not None}
 
@@ -172,7 +187,7 @@ def frozen_names(source: Source, patterns: Collection[Pattern]) -> list[str]:
 
 def refuse_idle(patterns: Iterable[Pattern], names: Collection[str], what: str) -> None:
     """Raise FreezeError naming the *patterns* that match none of *names*, which are *what*."""
-    rows = [f"  {text}{near_text(text, names)}" for text in texts(patterns)]
+    rows = [f"  {text or repr(text)}{near_text(text, names)}" for text in texts(patterns)]
     if rows:
         raise FreezeError("\n".join([f"these patterns match none of {len(names)} {what}:", *rows]))
 

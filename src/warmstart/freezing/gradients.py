@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import RuleError
+from ..errors import RuleError, described
 from ..names import compiled
 from ..restore.rules import near_text
 
@@ -94,8 +94,8 @@ class GlobalNormClip(GradientProcessor):
     """
 
     def __init__(self, global_norm: float) -> None:
-        if not global_norm > 0:
-            raise ValueError(f"global_norm is {global_norm}; expected a number above 0")
+        if not hasattr(global_norm, "__float__") or not global_norm > 0:
+            raise ValueError(f"global_norm is {global_norm!r}; expected a number above 0")
         self.global_norm = float(global_norm)
 
     def process(self, gradients: Gradients, ops: GradientOps) -> dict[str, Any]:
@@ -138,6 +138,8 @@ class MapGradient(SelectedGradients):
 
     def __init__(self, func: Callable[..., Any], regex: str | re.Pattern[str] = ".*") -> None:
         super().__init__(regex)
+        if not callable(func):
+            raise TypeError(f"MapGradient takes a function, not {described(func)}")
         self.func = func
         self._takes_variable = positional(func) == 2
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..binary.garbage import collection_paused
-from ..errors import RuleError
+from ..errors import RuleError, described
 from ..formats import locate, open_source
 from ..names import inside, without_output
 from ..sessions import session_for
@@ -218,7 +218,7 @@ def SmartInit(
     raise TypeError(
         "a model can start from a path, a dict of arrays, an open checkpoint, the "
         "ws.session_for(MODEL) of another model, a SessionInit, "
-        f"a list of these, or None, not from a {type(obj).__module__}.{type(obj).__qualname__}"
+        f"a list of these, or None, not from {described(obj)}"
     )
 
 

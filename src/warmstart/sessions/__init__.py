@@ -8,11 +8,13 @@ the package it needs has been imported by somebody.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from ..errors import described
 from .base import Session
 
 if TYPE_CHECKING:
@@ -65,8 +67,20 @@ def session_for(model: Any, *, optimizer: Any = None, **options: Any) -> Session
         if session is not None:
             return session  # type: ignore[no-any-return]
     raise TypeError(
-        f"no session is known for a {type(model).__module__}.{type(model).__qualname__}; "
-        "expected a torch.nn.Module, a keras.Model, a tf.compat.v1.Session, a tf.Module, an "
-        "nnx.Module, a tree of jax.Arrays, a model for training (TorchModel, KerasModel, TFGraph, "
-        "TFModule, JaxModel), or a Session"
+        f"no session is known for {described(model)}; {hint(model)}expected a torch.nn.Module, a "
+        "keras.Model, a tf.compat.v1.Session, a tf.Module, an nnx.Module, a tree of jax.Arrays, a "
+        "model for training (TorchModel, KerasModel, TFGraph, TFModule, JaxModel), or a Session"
     )
+
+
+def hint(model: Any) -> str:
+    """Return what may be meant by *model*, which is none, to go before what is expected."""
+    if isinstance(model, type):
+        return f"make a model of it, {model.__qualname__}(...); "
+    if isinstance(model, Mapping):
+        return "values by name are no model, give the one that has them; "
+    if isinstance(model, str | PathLike):
+        return "a file is no model, ws.open(PATH) reads it; "
+    if hasattr(model, "param_groups"):
+        return "give the module, and this as optimizer=; "
+    return ""

@@ -68,6 +68,11 @@ class Session(Source):
     #: Whether training makes a new model instead of changing the one there is, as JAX's trees do.
     immutable: bool = False
 
+    #: What may have moved a frozen variable, and so is to be looked for.
+    movers: str = (
+        "something set them other than through the session, or moves them beside the optimizer"
+    )
+
     @property
     def model(self) -> Any:
         """The model as it is now: what was given, or the new one where models are immutable."""
@@ -191,6 +196,10 @@ class Session(Source):
         *train_statistics*.
         Raise FreezeError, changing nothing, when a train op already built would move one.
         """
+
+    def unproved(self, freezing: Freezing) -> str | None:
+        """Return why nothing can be known yet of what became of *freezing*; None where it can."""
+        return None
 
     @abstractmethod
     def predictor(

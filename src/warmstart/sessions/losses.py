@@ -8,11 +8,17 @@ It refuses to know the framework.
 
 from typing import Any
 
+from .arguments import check_function
+
 
 def check_one_of(loss: Any, step: Any) -> None:
-    """Raise TypeError unless one of the two is given."""
+    """Raise TypeError unless one of the two is given, and is a function."""
     if (loss is None) == (step is None):
         raise TypeError("give one of loss=, called with (output, target), and step=")
+    if loss is not None:
+        check_function("loss", loss, "a function of (output, target)")
+    else:
+        check_function("step", step, "a function of (module, batch)")
 
 
 def inputs_and_target(batch: Any) -> tuple[list[Any], Any]:

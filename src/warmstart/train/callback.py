@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..errors import described
+
 if TYPE_CHECKING:
     from .trainer import Trainer
 
@@ -83,6 +85,8 @@ def listed(callbacks: Iterable[Callback]) -> list[Callback]:
     if isinstance(callbacks, Callback):
         name = type(callbacks).__qualname__
         raise TypeError(f"callbacks is a {name}, not a list: callbacks=[{name}(...)]")
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks is {described(callbacks)}; expected a list of callbacks")
     return list(callbacks)
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..errors import described
 from ..names import Pattern
 from .callback import Callback, listed
-from .trainer import Model, Trainer
+from .trainer import Model, Trainer, check_trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,9 @@ class TrainConfig:
     starting_epoch: int = 1
     steps_per_epoch: int | None = None
     accept: Pattern | Iterable[Pattern] = ()
+
+    def __post_init__(self) -> None:
+        check_trainable(self.model)
 
     def resume_from(self) -> Path | None:
         """Return the checkpoint to go on from, None to begin anew."""
@@ -52,6 +56,11 @@ class AutoResumeTrainConfig(TrainConfig):
 
 def launch_train(config: TrainConfig) -> Trainer:
     """Train as *config* says and return the trainer."""
+    if not isinstance(config, TrainConfig):
+        raise TypeError(
+            f"launch_train takes a configuration, not {described(config)}: "
+            "ws.launch_train(ws.TrainConfig(model=..., data=..., max_epoch=...))"
+        )
     trainer = Trainer(config.model)
     arguments = {f.name: getattr(config, f.name) for f in fields(TrainConfig) if f.name != "model"}
     trainer.train(**arguments, resume_from=config.resume_from())

@@ -9,13 +9,14 @@ them.  The loop it lives in:
     data.state()                    # the next batch to train on, not the next to prefetch
 """
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..errors import ResumeError
+from ..errors import ResumeError, described
 
 
 class Batches:
@@ -36,9 +37,9 @@ class Batches:
     ) -> None:
         self.arrays = as_arrays(arrays)
         self.examples = equal_length(self.arrays)
-        self.batch_size = batch_size
+        self.batch_size = whole("batch_size", batch_size)
         self.shuffle = shuffle
-        self.seed = seed
+        self.seed = whole("seed", seed)
         self.drop_last = drop_last
         self._pass = 0
         self._position = 0  # batches of this pass already handed out
@@ -90,6 +91,13 @@ class Batches:
         """Make *position* the next batch; the end of a pass is the beginning of the next."""
         passes, self._position = divmod(position, len(self))
         self._pass += passes
+
+
+def whole(what: str, number: Any) -> int:
+    """Return *number*, which is *what*, as an int; TypeError for what is no whole number."""
+    if not hasattr(number, "__index__"):
+        raise TypeError(f"{what} is {described(number)}; expected a whole number")
+    return operator.index(number)
 
 
 def as_arrays(arrays: Any) -> tuple[np.ndarray, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import described
 from ..restore.sessinit import SmartInit
 from ..sessions import session_for
 
@@ -29,6 +30,11 @@ class OfflinePredictor:
     """A function from arrays to a list of arrays, in evaluation mode."""
 
     def __init__(self, config: PredictConfig) -> None:
+        if not isinstance(config, PredictConfig):
+            raise TypeError(
+                f"OfflinePredictor takes a configuration, not {described(config)}: "
+                "ws.OfflinePredictor(ws.PredictConfig(model=..., session_init=...))"
+            )
         session = session_for(config.model)
         #: What was restored and what was not.
         self.report = SmartInit(config.session_init).init(session)

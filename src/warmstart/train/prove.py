@@ -89,8 +89,7 @@ class ProveFrozen(Callback):
             raise FreezeError(
                 f"{len(moved)} of {len(now)} variables that were to stay as they are moved\n"
                 + "".join(f"  {row}\n" for row in self._told(moved, trainer))
-                + "something set them other than through the session, or moves them beside the "
-                "optimizer"
+                + trainer.session.movers
             )
         log.info("%d variables are bit for bit what they were before the run", len(now))
 

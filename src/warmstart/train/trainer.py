@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..errors import described
 from ..names import Pattern, as_patterns, selected
 from ..restore.sessinit import SmartInit
+from ..sessions.arguments import made_for
 from ..sessions.base import Session
 from .callback import BEST, Callback, in_turn, overrides
 from .data import endless, place_in
@@ -37,13 +40,7 @@ class Trainer:
     """A loop over batches that can be saved after any step and go on as if never stopped."""
 
     def __init__(self, model: Model) -> None:
-        if not isinstance(getattr(model, "session", None), Session) or not callable(
-            getattr(model, "train_step", None)
-        ):
-            raise TypeError(
-                f"a {type(model).__qualname__} cannot be trained: it needs a .session and a "
-                ".train_step(batch); expected a TorchModel, a TFGraph or the like"
-            )
+        check_trainable(model)
         self.model = model
         self.step = 0  # completed steps, so also the index of the next one
         self.epoch = 1  # the one being run
@@ -144,6 +141,8 @@ class Trainer:
     def _initialize(self, session_init: Any, resume_from: str | Path | None) -> None:
         """Give the variables their values, and a resumed run all that it had."""
         if resume_from is not None:
+            if not isinstance(resume_from, str | PathLike):
+                raise TypeError(f"resume_from is {described(resume_from)}; expected a path")
             resume(self, Path(resume_from).expanduser())
             return
         SmartInit(session_init).init(self.session)
@@ -230,8 +229,26 @@ class Trainer:
             function()
 
 
+def check_trainable(model: Any) -> None:
+    """Raise TypeError for what is no model for training."""
+    if isinstance(getattr(model, "session", None), Session) and callable(
+        getattr(model, "train_step", None)
+    ):
+        return
+    taker = made_for(model)
+    raise TypeError(
+        f"{described(model)} cannot be trained: it needs a .session and a .train_step(batch); "
+        + (f"ws.{taker}(...) makes a model for training of it" if taker else EXPECTED)
+    )
+
+
+EXPECTED = "expected a TorchModel, a KerasModel, a TFGraph, a TFModule or a JaxModel"
+
+
 def checked_steps(data: Iterable[Any], steps_per_epoch: int | None) -> int:
     """Return the steps of an epoch: as given, or one pass over *data*."""
+    if isinstance(data, type) or not hasattr(data, "__iter__") | hasattr(data, "__getitem__"):
+        raise TypeError(f"data is {described(data)}; expected batches, such as ws.Batches")
     if steps_per_epoch is None:
         try:
             steps_per_epoch = len(data)  # type: ignore[arg-type]
@@ -239,6 +256,8 @@ def checked_steps(data: Iterable[Any], steps_per_epoch: int | None) -> int:
             raise ValueError(
                 f"the data, a {type(data).__qualname__}, has no length: give steps_per_epoch"
             ) from error
+    if not isinstance(steps_per_epoch, int):
+        raise TypeError(f"steps_per_epoch is {steps_per_epoch!r}; expected a whole number")
     if steps_per_epoch < 1:
         raise ValueError(f"an epoch has {steps_per_epoch} steps; expected 1 or more")
     return steps_per_epoch

@@ -342,8 +342,28 @@ def test_a_tree_alone_is_not_frozen_but_its_session_is():
     session = ws.session_for(tree)
     frozen = ws.freeze(session, "w")
     session.tree = {"w": jnp.zeros(2), "b": jnp.ones(2)}
-    with pytest.raises(FreezeError, match="1 of 1 frozen variables moved: 'w'"):
+    with pytest.raises(
+        FreezeError, match=r"1 of 1 frozen variables moved: 'w'; .* not ws\.frozen_transform\(op"
+    ):
         frozen.verify()
+
+
+def test_nothing_is_proved_of_a_tree_before_the_session_has_the_trained_one():
+    session = ws.session_for({"w": jnp.ones(2), "b": jnp.ones(2)}, optimizer=optax.sgd(0.1))
+    session.tree = {"w": jnp.zeros(2), "b": jnp.ones(2)}
+    frozen = ws.freeze(session, "w")
+    session.assign([("w", np.zeros(2, np.float32))])
+    with pytest.raises(FreezeError, match=r"still the tree that was .* ws\.frozen_transform\("):
+        frozen.verify()
+    session.tree = {"w": jnp.zeros(2), "b": jnp.zeros(2)}
+    assert set(frozen.verify()) == {"w"}
+
+
+def test_a_jax_model_that_took_no_step_yet_can_be_verified():
+    model = ws.JaxModel(
+        {"w": jnp.ones(2), "b": jnp.ones(2)}, loss=lambda t, b: t["w"].sum(), optimizer=ADAMW
+    )
+    assert set(ws.freeze(model, "w").verify()) == {"w"}
 
 
 def test_statistics_and_counters_of_trees(models):

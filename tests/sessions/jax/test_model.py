@@ -206,11 +206,13 @@ def test_what_cannot_be_trained_is_refused(net, models):
         tree_model(key=jax.random.PRNGKey(0))
     with pytest.raises(TypeError, match="by itself: no key=, predict="):
         ws.JaxModel(net, loss=models.nnx_loss, optimizer=SGD, key=jax.random.key(0))
-    with pytest.raises(TypeError, match=r"an optax transformation or an nnx\.Optimizer, not a int"):
+    with pytest.raises(TypeError, match=r"or an nnx\.Optimizer, not 3"):
         ws.JaxModel(net, loss=models.nnx_loss, optimizer=3)
-    with pytest.raises(TypeError, match="is an optax transformation, not a tuple; its state"):
+    with pytest.raises(
+        TypeError, match=r"an optax transformation, such as .*, not a tuple; its state"
+    ):
         ws.JaxModel(TREE, loss=sum_of, optimizer=(1, 2))
-    with pytest.raises(TypeError, match="a dict without an array of JAX is no model"):
+    with pytest.raises(TypeError, match=r"a tree with jax\.Array leaves, not a dict"):
         ws.JaxModel({"w": np.ones(2)}, loss=sum_of, optimizer=SGD)
     state = nnx.state(net, nnx.Param)
     with pytest.raises(TypeError, match="holds variables of NNX: give JaxModel the module"):

@@ -150,7 +150,7 @@ def test_what_it_is_given_is_checked(make_net, squared, batch):
     net, optimizer = make_net(), keras.SGD(0.05)
     with pytest.raises(TypeError, match="give one of loss=, called with"):
         ws.TFModule(net, optimizer=optimizer)
-    with pytest.raises(TypeError, match=r"the optimizer is a builtins.str; expected one of tf"):
+    with pytest.raises(TypeError, match=r"the optimizer is 'adam'; expected one of tf"):
         ws.TFModule(net, loss=squared, optimizer="adam")
     with pytest.raises(ValueError, match="no trainable variables yet; call it once to make them"):
         ws.TFModule(tf.Module(), loss=squared, optimizer=optimizer).prepare()

@@ -203,6 +203,10 @@ def test_wrong_calls_are_refused(mlp):
         ws.TorchModel(mlp, optimizer=optimizer)
     with pytest.raises(ValueError, match="scheduler_every is 'month'; expected"):
         model_of(mlp, scheduler_every="month")
+    with pytest.raises(
+        TypeError, match=r"the scheduler is the class torch.*; expected one of torch"
+    ):
+        model_of(mlp, optimizer=optimizer, scheduler=lr_scheduler.StepLR)
     with pytest.raises(TypeError, match="ReduceLROnPlateau needs a metric"):
         model_of(mlp, optimizer=optimizer, scheduler=lr_scheduler.ReduceLROnPlateau(optimizer))
     with pytest.raises(TypeError, match=r"a batch is a Tensor; with loss= it is \(input, ..., ta"):

@@ -15,9 +15,10 @@ import numpy as np
 import optax
 from flax import nnx
 
-from ...errors import ResumeError
+from ...errors import ResumeError, described
+from ..arguments import check_function, check_model, checked_processors
 from ..processing import Processor
-from . import session_for
+from . import is_model
 from .arrays import is_key
 from .nnx_session import NnxSession
 from .nnx_step import NnxStep
@@ -50,12 +51,17 @@ class JaxModel:
         *predict* is a function of a tree and inputs; *gradprocs* change the gradients, in the
         order given, before the optimizer sees them.
         """
+        fits = is_model(model)
+        check_model(model, "JaxModel", "an NNX module, or a tree with jax.Array leaves", fits=fits)
+        check_function("loss", loss, "a function of (model, batch)")
+        if predict is not None:
+            check_function("predict", predict, "a function of a tree and inputs")
         if key is not None and not is_key(key):
             raise TypeError(
-                f"key is a {type(key).__name__} of {getattr(key, 'dtype', 'no dtype')}; expected "
+                f"key is {described(key)} of {getattr(key, 'dtype', 'no dtype')}; expected "
                 "a typed one, as jax.random.key(seed) returns"
             )
-        self.gradprocs = tuple(gradprocs)
+        self.gradprocs = checked_processors(gradprocs)
         self.key = key
         self._take = self._of_module(model, loss, optimizer, predict) or self._of_tree(
             model, loss, optimizer, predict
@@ -95,8 +101,8 @@ class JaxModel:
             )
         if as_transformation(optimizer) is None and not isinstance(optimizer, nnx.Optimizer):
             raise TypeError(
-                f"the optimizer of a module is an optax transformation or an nnx.Optimizer, "
-                f"not a {type(optimizer).__name__}"
+                "the optimizer of a module is an optax transformation, such as optax.adam(1e-3), "
+                f"or an nnx.Optimizer, not {described(optimizer)}"
             )
         self.session = session = NnxSession(model, optimizer)
         return NnxStep(session, session.optimizer, loss, self.gradprocs).take
@@ -108,16 +114,10 @@ class JaxModel:
         )
         if not isinstance(transformation, optax.GradientTransformation):
             raise TypeError(
-                f"the optimizer of a tree is an optax transformation, not a "
-                f"{type(optimizer).__name__}; its state is made here, and restored by name"
+                "the optimizer of a tree is an optax transformation, such as optax.adam(1e-3), not "
+                f"{described(optimizer)}; its state is made here, and restored by name"
             )
-        session = session_for(model, optimizer=transformation, predict=predict)
-        if not isinstance(session, TreeSession):
-            raise TypeError(
-                f"a {type(model).__name__} without an array of JAX is no model; expected an NNX "
-                "module, or a tree with jax.Array leaves"
-            )
-        self.session = session
+        self.session = session = TreeSession(model, transformation, predict=predict)
         step = TreeStep(session, transformation, loss, self.gradprocs)
 
         def take(batch: Any) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from .layers import layers_in_module
 from .module import hanging, optimizer_variables, paths_of, variables_of
 from .predict import predictor
 from .session import JaxSession
-from .tree_session import as_transformation
+from .tree_session import as_transformation, checked_state
 from .trees import Tree
 from .variables import Variables
 
@@ -37,7 +37,7 @@ class NnxSession(JaxSession):
             self.optimizer = optimizer_of(module, made)
         self._state: Tree | None = None
         if optimizer is not None and not isinstance(self.optimizer, nnx.Optimizer):
-            self._state = Tree(optimizer)
+            self._state = Tree(checked_state(optimizer))
 
     @property
     def anchor(self) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 import optax
 
-from ...errors import FreezeError
+from ...errors import FreezeError, described
 from ...names import joined
 from ...source import Index
 from .optimizer import Owners, places
@@ -44,6 +44,7 @@ def frozen_transform(
     normal ones, which JAX on a CPU flushes to zero; `JaxModel` leaves those too.  Statistics are
     the loss function's, which must run frozen normalisation layers in inference mode.
     """
+    check_arguments(transformation, frozen)
     inner = optax.with_extra_args_support(transformation)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
@@ -53,6 +54,20 @@ def frozen_transform(
         return changed(new, held, minus_zero), with_old_slots(new_state, state, updates, held)
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def check_arguments(transformation: Any, frozen: Any) -> None:
+    """Raise TypeError for what is no transformation, or is not what `ws.freeze` returns."""
+    wrong = []
+    if not isinstance(transformation, optax.GradientTransformation):
+        wrong.append(
+            f"transformation is {described(transformation)}; expected one of optax, such as "
+            "optax.adam(1e-3)"
+        )
+    if not (hasattr(frozen, "names") and hasattr(frozen, "regions")):
+        wrong.append(f"frozen is {described(frozen)}; expected what ws.freeze returned")
+    if wrong:
+        raise TypeError("frozen_transform(transformation, frozen): " + "; ".join(wrong))
 
 
 def held_leaves(updates: Any, frozen: HeldStill) -> dict[Path, Any]:

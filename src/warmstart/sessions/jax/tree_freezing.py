@@ -12,7 +12,7 @@ from ...names import first, inside, last, parent
 from ...source import Index
 from .arrays import is_number
 from .parts import Parts
-from .trees import name_of
+from .trees import Tree, name_of
 from .variables import Variable, Variables
 
 
@@ -24,10 +24,12 @@ class TreeFreezing:
         names: tuple[str, ...],
         regions: Mapping[str, Index],
         among: "list[TreeFreezing]",
+        tree: Tree,
     ) -> None:
-        """Hold *names*, those in *regions* in part, while this is *among* those that hold."""
+        """Hold *names* of *tree*, those in *regions* in part, while *among* those that hold."""
         self.names = names
         self.regions: Mapping[str, Index] = dict(regions)
+        self.tree = tree
         self._among = among
 
     def thaw(self) -> None:

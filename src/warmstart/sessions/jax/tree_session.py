@@ -11,8 +11,10 @@ import jax
 import numpy as np
 import optax
 
+from ...errors import described
 from ...layer import Layer
 from ...source import Index
+from ..base import Freezing
 from .arrays import is_abstract
 from .layers import layers_in_tree
 from .optimizer import state_variables
@@ -23,11 +25,21 @@ from .tree_freezing import TreeFreezing, frozen_in
 from .trees import Path, Tree, name_of
 from .variables import Variable, Variables, gathered
 
+STILL_THE_TREE = (
+    "session.tree is still the tree that was frozen, so nothing is proved of what training made of "
+    "it: train with ws.frozen_transform(optimizer, frozen), set session.tree to the new tree, and "
+    "then verify"
+)
+
 
 class TreeSession(JaxSession):
     """A pytree and, if one is given, the state of its optimizer."""
 
     immutable = True
+    movers = (
+        "session.tree was trained by an optimizer that is not ws.frozen_transform(optimizer, "
+        "frozen), or something else set them"
+    )
 
     def __init__(
         self, tree: Any, optimizer: Any = None, *, predict: Callable[..., Any] | None = None
@@ -38,6 +50,7 @@ class TreeSession(JaxSession):
         """
         super().__init__()
         self.freezings: list[TreeFreezing] = []  # that hold something now
+        self.stepped = False  # by a JaxModel, which puts new leaves into the tree that is here
         self.predict = predict
         self._tx = as_transformation(optimizer)
         self._set_tree(tree)
@@ -46,7 +59,7 @@ class TreeSession(JaxSession):
             raise TypeError("the tree has an opt_state of its own; give no other as optimizer=")
         self._state: Tree | None = None
         if optimizer is not None and not inside:
-            self._state = Tree(self._made_state() if self._tx else optimizer)
+            self._state = Tree(self._made_state() if self._tx else checked_state(optimizer))
 
     @property
     def convention(self) -> str | None:  # type: ignore[override]
@@ -95,9 +108,15 @@ class TreeSession(JaxSession):
     ) -> TreeFreezing:
         variables = self.variables_called(names)
         held, parts = frozen_in(self.look(), variables, self.parts, train_statistics, regions or {})
-        freezing = TreeFreezing(held, parts, self.freezings)
+        freezing = TreeFreezing(held, parts, self.freezings, self._tree)
         self.freezings.append(freezing)
         return freezing
+
+    def unproved(self, freezing: Freezing) -> str | None:
+        """Return that the tree of *freezing* is still there, where no JaxModel trains it."""
+        if self.stepped or not isinstance(freezing, TreeFreezing):
+            return None
+        return STILL_THE_TREE if freezing.tree is self._tree else None
 
     def predictor(
         self, input_names: Sequence[str] | None, output_names: Sequence[str] | None
@@ -161,6 +180,16 @@ def as_transformation(optimizer: Any) -> optax.GradientTransformation | None:
     if isinstance(optimizer, optax.MultiSteps):
         return optimizer.gradient_transformation()
     return optimizer if isinstance(optimizer, optax.GradientTransformation) else None
+
+
+def checked_state(optimizer: Any) -> Any:
+    """Return *optimizer*, the state of one; TypeError for what is no tree, as a state is."""
+    if jax.tree_util.all_leaves([optimizer]):
+        raise TypeError(
+            f"the optimizer is {described(optimizer)}; expected an optax transformation, such as "
+            "optax.adam(1e-3), or the state that it made"
+        )
+    return optimizer
 
 
 def applied(apply_fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -55,6 +55,7 @@ class TreeStep:
         processors: Sequence[Processor],
     ) -> None:
         self._session = session
+        session.stepped = True
         self._tx = optax.with_extra_args_support(transformation)
         self._loss = loss
         self._processors = processors

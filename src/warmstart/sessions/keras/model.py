@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..arguments import check_model, checked_processors
 from ..processing import Processor
 from . import guard
 from .arrays import BACKEND
@@ -32,9 +33,8 @@ class KerasModel:
         *gradprocs* change the gradients before the optimizer of the model sees them, in `fit` too.
         Metrics are those of the batch: Keras' running means begin anew with every step.
         """
-        if not isinstance(model, keras.Model):
-            kind = type(model)
-            raise TypeError(f"KerasModel takes a keras.Model, not a {kind.__qualname__}")
+        fits = isinstance(model, keras.Model)
+        check_model(model, "KerasModel", "a keras.Model", fits=fits)
         if not model.compiled or model.optimizer is None:
             raise ValueError(
                 f"the model {model.name!r} is not compiled: model.compile(optimizer=..., loss=...)"
@@ -45,7 +45,7 @@ class KerasModel:
                 "a training step is one: model.compile(..., steps_per_execution=1)"
             )
         self.model = model
-        self.gradprocs = tuple(gradprocs)
+        self.gradprocs = checked_processors(gradprocs)
         self.session = KerasSession(model)
         self._processing: ProcessedGradients | None = None
         self._ready = False

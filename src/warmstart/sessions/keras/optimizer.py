@@ -13,6 +13,7 @@ from typing import Any
 from keras import Variable as KerasVariable
 from keras.optimizers import Optimizer
 
+from ...errors import described
 from ...keras_names import public
 from ...names import joined, last, parent
 from ...spec import TensorSpec
@@ -90,9 +91,8 @@ def slot_name(owner: Any, slot: Any, attribute: str) -> str:
 def check_kind(optimizer: Any) -> None:
     """Raise TypeError unless *optimizer* is one of Keras'."""
     if optimizer is not None and not isinstance(optimizer, Optimizer):
-        kind = type(optimizer)
         raise TypeError(
-            f"the optimizer is a {kind.__module__}.{kind.__qualname__}; a Keras model takes a "
+            f"the optimizer is {described(optimizer)}; a Keras model takes a "
             "keras.optimizers.Optimizer"
         )
 

@@ -15,12 +15,13 @@ import tensorflow as tf
 from tensorflow.python.autograph.core.ag_ctx import ControlStatusCtx, Status
 from tensorflow.python.autograph.impl.api import convert
 
+from ..arguments import check_model, checked_processors
 from ..losses import check_one_of, inputs_and_target
 from ..processing import Looking, Processor, processed
 from ..tf_graph.gradients import GraphOps, product
 from ..tf_graph.unresumable import unresumable
 from ..tf_graph.walk import operation
-from .objects import check_optimizer, is_keras_optimizer, variable_in
+from .objects import Trackable, check_optimizer, is_keras_optimizer, variable_in
 from .optimizers import build
 from .predict import mode_of, tensors
 from .session import TF2Session
@@ -49,12 +50,14 @@ class TFModule:
         the batch, and returns at least {"loss": tensor}.  A loss of several numbers counts by their
         mean.  *gradprocs* change the gradients, in the order given, before the optimizer sees them.
         """
+        fits = isinstance(module, Trackable) and variable_in(module) is None
+        check_model(module, "TFModule", "a tf.Module, a tf.train.Checkpoint or the like", fits=fits)
         check_one_of(loss, step)
         check_optimizer(optimizer)
         self.module = module
         self.optimizer = optimizer
         self.session = TF2Session(module, optimizer)
-        self.gradprocs = tuple(gradprocs)
+        self.gradprocs = checked_processors(gradprocs)
         self._losses = converted(step or supervised(loss))
         self._looking = Looking()
         self._looks: set[str] = set()  # operations that are our own

@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...errors import UnsupportedCheckpoint
+from ...errors import UnsupportedCheckpoint, described
 from ...names import object_path
 
 Trackable = tf.__internal__.tracking.Trackable
@@ -127,7 +127,7 @@ def check_optimizer(value: Any) -> None:
     """Raise TypeError for what is no optimizer."""
     if not is_optimizer(value):
         raise TypeError(
-            f"the optimizer is a {type(value).__module__}.{type(value).__qualname__}; expected one "
+            f"the optimizer is {described(value)}; expected one "
             "of tf.keras.optimizers, on the backend TensorFlow, or of tf.compat.v1.train"
         )
 

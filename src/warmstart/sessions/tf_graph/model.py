@@ -5,7 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from ...errors import FreezeError
+from ...errors import FreezeError, described
+from ..arguments import checked_processors
 from ..processing import Processor
 from . import freezing
 from .session import GraphSession
@@ -41,9 +42,9 @@ class TFGraph:
         on the cost's graph unless given.  *metrics* are further scalars to report, by name.
         """
         self.inputs = tuple(inputs) if isinstance(inputs, Sequence) else (inputs,)
-        self.graph = cost.graph
+        self.graph = graph_of(cost)
         self._fetches = checked_fetches(cost, metrics or {})
-        self.gradprocs = tuple(gradprocs)
+        self.gradprocs = checked_processors(gradprocs)
         check_trained_by(optimizer, train_op, self.gradprocs)
         tf_session = v1.Session(graph=self.graph) if session is None else session
         if tf_session.graph is not self.graph:
@@ -133,6 +134,16 @@ class TFGraph:
             self._update_ops += returned
         if self._own is not None and self._own.operation is not None:
             self._own.build()
+
+
+def graph_of(cost: Any) -> Any:
+    """Return the graph that *cost* is a tensor of; TypeError for what has none."""
+    if not tf.is_symbolic_tensor(cost):
+        raise TypeError(
+            f"cost= is {described(cost)}; expected a tensor of a graph, which is built under "
+            "tf.compat.v1.disable_eager_execution() or in `with tf.Graph().as_default():`"
+        )
+    return cost.graph
 
 
 def check_trained_by(optimizer: Any, train_op: Any, gradprocs: Sequence[Processor]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from .context import freeze_variables as freeze_variables
+from .optimizer import check_kind
 from .session import TorchSession
 
 
@@ -14,8 +15,6 @@ def session_for(model: Any, *, optimizer: Any = None, **options: Any) -> TorchSe
         return None
     if options:
         raise TypeError(f"a PyTorch module takes no option {', '.join(sorted(options))}")
-    if optimizer is not None and not hasattr(optimizer, "param_groups"):
-        raise TypeError(
-            f"the optimizer is a {type(optimizer).__qualname__}; expected a torch.optim.Optimizer"
-        )
+    if optimizer is not None:
+        check_kind(optimizer)
     return TorchSession(model, optimizer)

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ...errors import ResumeError
+from ...errors import ResumeError, described
+from ..arguments import check_model, checked_processors
 from ..losses import check_one_of, inputs_and_target
 from ..processing import Processor
 from .batches import first_tensor, tensors
 from .gradients import ProcessedGradients
 from .grouped import regrouped
-from .optimizer import named
+from .optimizer import check_kind, named
 from .portable import pack, part, unpack
 from .session import TorchSession
 from .variables import variables_of
@@ -49,11 +50,14 @@ class TorchModel:
         the batch, and returns at least {"loss": tensor}.  *gradprocs* change the gradients, in the
         order given, before the optimizer sees them.
         """
+        check_model(module, "TorchModel", "a torch.nn.Module", fits=isinstance(module, nn.Module))
         check_one_of(loss, step)
+        check_kind(optimizer)
+        processors = checked_processors(gradprocs)
         if scheduler_every not in ("step", "epoch"):
             raise ValueError(f"scheduler_every is {scheduler_every!r}; expected 'step' or 'epoch'")
-        if isinstance(scheduler, ReduceLROnPlateau):
-            raise TypeError("ReduceLROnPlateau needs a metric: step it in a callback of your own")
+        if scheduler is not None:
+            check_scheduler(scheduler)
         refuse_foreign(module, optimizer)
         self.module = module
         self.optimizer = optimizer
@@ -62,7 +66,7 @@ class TorchModel:
         self._losses = step or supervised(loss)
         self._after_step = scheduler is not None and scheduler_every == "step"
         self._after_epoch = scheduler is not None and scheduler_every == "epoch"
-        self.gradprocs = tuple(gradprocs)
+        self.gradprocs = processors
         self._gradients: ProcessedGradients | None = None  # until prepared
         self._first = torch.empty(0)  # a tensor that tells where the module is
 
@@ -148,6 +152,17 @@ class TorchModel:
 
     def _scheduler_class(self) -> str | None:
         return None if self.scheduler is None else type(self.scheduler).__qualname__
+
+
+def check_scheduler(scheduler: Any) -> None:
+    """Raise TypeError for what cannot be stepped and saved as schedulers are."""
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise TypeError("ReduceLROnPlateau needs a metric: step it in a callback of your own")
+    if isinstance(scheduler, type) or not callable(getattr(scheduler, "state_dict", None)):
+        raise TypeError(
+            f"the scheduler is {described(scheduler)}; expected one of torch.optim.lr_scheduler, "
+            "made with the optimizer"
+        )
 
 
 def refuse_foreign(module: nn.Module, optimizer: Optimizer) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ...errors import described
 from ...names import inside, joined, parent
 from ...spec import TensorSpec
 from .arrays import tensor_of, tensor_specs, write
@@ -150,6 +151,15 @@ class NamedOptimizer:
         state = self.optimizer.state[parameter]
         state.update({**rest, **state, key: slot})
         return slot
+
+
+def check_kind(optimizer: Any) -> None:
+    """Raise TypeError for what is no optimizer."""
+    if not hasattr(optimizer, "param_groups"):
+        raise TypeError(
+            f"the optimizer is {described(optimizer)}; expected a torch.optim.Optimizer, such as "
+            "torch.optim.Adam(module.parameters())"
+        )
 
 
 def named(optimizer: Optimizer | None, names: Mapping[int, str]) -> NamedOptimizer:
