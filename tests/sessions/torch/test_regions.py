@@ -35,6 +35,7 @@ def rows(net):
 def test_any_index_of_numpy_may_say_where(net, train, index):
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, weight_decay=0.1)
     frozen = ws.freeze(net, {"embedding.weight": index})
+    assert repr(frozen).endswith("held still: embedding.weight; in part: embedding.weight>")
     before = rows(net)
     train(net, optimizer, 6)
     elsewhere = np.ones((10, 4), bool)
