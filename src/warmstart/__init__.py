@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .doctor.diagnose import diagnose as diagnose
+    from .doctor.findings import Diagnosis as Diagnosis
     from .errors import CannotHold as CannotHold
     from .errors import CheckpointError as CheckpointError
     from .errors import CheckpointNotFound as CheckpointNotFound
@@ -185,6 +187,8 @@ PUBLIC: dict[str, str] = {
     **dict.fromkeys(("JSONWriter", "TensorBoardWriter"), "train.monitors"),
     "Batches": "train.data",
     **dict.fromkeys(("OfflinePredictor", "PredictConfig"), "train.predict"),
+    "Diagnosis": "doctor.findings",
+    "diagnose": "doctor.diagnose",
 }  # fmt: skip
 
 #: framework -> the extra that brings it

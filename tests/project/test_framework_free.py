@@ -32,7 +32,7 @@ WRITTEN_BY_OTHERS = [
     "torch/dtypes.pt", "torch/shards", "dcp/fsdp", "dcp/mesh", "keras/functional.keras",
     "keras/functional.weights.h5", "keras/sharded.weights.json", "keras/old_functional.h5",
     "msgpack/train_state.msgpack", "msgpack/chunked.msgpack", "gguf/v3.gguf", "onnx/model.onnx",
-    "onnx/external.onnx",
+    "onnx/external.onnx", "trainers/lightning-mid-epoch.ckpt",
 ]  # fmt: skip
 
 #: List, show, verify and convert the checkpoint of the first argument in the folder of the second.
@@ -45,6 +45,7 @@ for command in (["ls"], ["ls", "--all", "--json"], ["show"], ["verify"], ["conve
     code = run([name, path, *([f"{folder}/copy.npz"] if name == "convert" else []), *options])
     assert code == 0, (command, code)
 assert run(["diff", path, f"{folder}/copy.npz"]) == 0
+assert run(["doctor", path]) == 1
 """
 
 

@@ -26,6 +26,7 @@ LAYERS = (
     {"freezing"},
     {"files"},
     {"train"},
+    {"doctor"},
     {"testing", "demo"},
     {"cli"},
 )
