@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .errors import MissingDependency as MissingDependency
     from .errors import NameConflict as NameConflict
     from .errors import NoSuchTensor as NoSuchTensor
+    from .errors import ProcessError as ProcessError
     from .errors import RestoreError as RestoreError
     from .errors import RestoreMismatch as RestoreMismatch
     from .errors import ResumeError as ResumeError
@@ -116,9 +117,9 @@ PUBLIC: dict[str, str] = {
     **dict.fromkeys(
         (
             "CannotHold", "CheckpointError", "CheckpointNotFound", "CorruptCheckpoint",
-            "FreezeError", "MissingDependency", "NameConflict", "NoSuchTensor", "RestoreError",
-            "RestoreMismatch", "ResumeError", "RuleError", "SaveError", "UnknownFormat",
-            "UnsupportedCheckpoint",
+            "FreezeError", "MissingDependency", "NameConflict", "NoSuchTensor", "ProcessError",
+            "RestoreError", "RestoreMismatch", "ResumeError", "RuleError", "SaveError",
+            "UnknownFormat", "UnsupportedCheckpoint",
         ),
         "errors",
     ),

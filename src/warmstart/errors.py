@@ -14,6 +14,7 @@ CheckpointError
 │   ├── NameConflict          two tensors end on one name
 │   └── RestoreMismatch       shapes or dtypes do not fit
 ├── FreezeError               a variable cannot be frozen here, or a frozen one has moved
+├── ProcessError              another process of the run failed, or did not answer in time
 └── ResumeError               a run cannot go on exactly where it stopped
 
 Faults in a call itself (a wrong type, an impossible argument) are TypeError and ValueError.
@@ -80,6 +81,12 @@ class RestoreMismatch(RestoreError):
 
 class FreezeError(CheckpointError):
     """A variable cannot be frozen here, or a frozen one has moved."""
+
+
+class ProcessError(CheckpointError):
+    """Another process of the run failed, or did not answer in time."""
+
+    answered = False  # whether process 0 said so to all, and so will not go on either
 
 
 class ResumeError(CheckpointError):

@@ -8,7 +8,7 @@ A source refuses to know what a tensor is for a model: it only says what it hold
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +18,8 @@ from .spec import TensorSpec, spec_of
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from .boxes import Box
 
 #: What can stand between the brackets of an array: integers, slices, `...`, or a tuple of them.
 Index = Any
@@ -44,6 +46,13 @@ class Source(ABC):
         import numpy as np
 
         return np.asarray(self.read(name)[index])
+
+    def read_piece(self, name: str, box: "Box") -> "np.ndarray":
+        """Return `read_slice(name, box)`, for one process of several: the rest is others' to read.
+
+        So a format that can reads nothing beyond it, not even to check a checksum of more.
+        """
+        return self.read_slice(name, box)
 
     def read_all(self) -> "dict[str, np.ndarray]":
         """Return every tensor; a format may do this faster than one by one."""
@@ -72,6 +81,14 @@ class Source(ABC):
         """How tensors lie in the file where dtype and shape do not tell, in the format's own words.
 
         A quantised tensor is read as bytes, and its listing says "Q4_K (4096, 4096)" beside them.
+        """
+        return {}
+
+    @property
+    def pieces(self) -> "Mapping[str, Sequence[Box]]":
+        """Tensors of which this process has only pieces, among several processes: name -> where.
+
+        `read_slice` gives a piece; whole they are in no process, and cannot be read.
         """
         return {}
 
@@ -293,6 +310,9 @@ class View(ListedSource):
 
     def read_slice(self, name: str, index: Index) -> "np.ndarray":
         return self._source.read_slice(self._old(name), index)
+
+    def read_piece(self, name: str, box: "Box") -> "np.ndarray":
+        return self._source.read_piece(self._old(name), box)
 
     def check(self, names: Iterable[str]) -> None:
         self._source.check(map(self._old, names))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from warmstart.boxes import Box
 from warmstart.errors import SaveError
 from warmstart.formats import tf_bundle
-from warmstart.formats.boxes import Box
 from warmstart.formats.tf_bundle import commit as steps
 from warmstart.formats.tf_bundle.commit import commit, free_count, share_shard
 from warmstart.formats.tf_bundle.entries import merged, piece_key, whole_entry, with_aliases

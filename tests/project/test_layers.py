@@ -19,7 +19,7 @@ LAYERS = (
     {"spec"},
     {"names"},
     {"binary"},
-    {"source", "layer", "keras_names"},
+    {"source", "layer", "keras_names", "boxes", "processes"},
     {"formats"},
     {"sessions"},
     {"restore"},

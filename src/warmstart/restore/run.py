@@ -14,6 +14,7 @@ that fails to set a variable of the right shape and dtype.  The error then says 
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..errors import NameConflict, RestoreMismatch, noting
@@ -21,6 +22,7 @@ from ..sessions.base import Session
 from ..source import DictSource, Source
 from ..spec import TensorSpec
 from .explain import mismatch_error, warnings_of
+from .pieces import Piece, assigned, values_of, without_pieces
 from .plan import Match, Part, Plan
 from .recipe import value_from
 from .report import Report
@@ -41,14 +43,24 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
     error = mismatch_error(plan)
     if error is not None:
         raise error
-    wanted = [wanted_of(plan, index, part.source) for index, part in enumerate(parts)]
-    check_ties(plan, parts)
-    check_values(wanted, parts)
-    session.check_initial([name for name in session.specs if name not in plan.matches])
+    in_order = [wanted_of(plan, index, part.source) for index, part in enumerate(parts)]
+    divided = [without_pieces(matches, session) for matches in in_order]
+    wanted, pieces = [whole for whole, _ in divided], [pieces for _, pieces in divided]
+
+    def check() -> bytes:
+        check_ties(plan, parts)
+        check_values(wanted, pieces, parts)
+        session.check_initial([name for name in session.specs if name not in plan.matches])
+        return b""
+
+    if session.pieces:  # and so in every process of the model
+        session.processes.settle("checking what the model starts from", check)
+    else:
+        check()
     slots = slot_fates(plan, parts, session)
     begun = session.initialize([name for name, match in plan.matches.items() if match.onto])
     session.tell(begun)  # what stays behind a checkpoint's values must be there before them
-    assign(wanted, parts, session)
+    assign(wanted, pieces, parts, session)
     unfilled = [name for name in session.specs if name not in plan.matches]
     initialized = tuple(session.initialize(unfilled))
     held = session.frozen()
@@ -87,18 +99,27 @@ def check_ties(plan: Plan, parts: Sequence[Part]) -> None:
         )
 
 
-def check_values(wanted: Sequence[Wanted], parts: Sequence[Part]) -> None:
+def check_values(
+    wanted: Sequence[Wanted], pieces: Sequence[Sequence[Piece]], parts: Sequence[Part]
+) -> None:
     """Read all that is asked for once, so that what cannot be read or cast is met beforehand."""
     overflows = []
-    for matches, part in zip(wanted, parts, strict=True):
-        in_memory = isinstance(part.source, DictSource | Session)
-        doubtful = [m for m in matches if m.cast or m.transformed or not in_memory]
-        for match, array in made(doubtful, part, "; nothing was assigned"):
+    otherwise = "; nothing was assigned"
+    for matches, of_part, part in zip(wanted, pieces, parts, strict=True):
+        whole = made([m for m in matches if is_doubtful(m, part)], part, otherwise)
+        some = values_of([p for p in of_part if is_doubtful(p.match, part)], part, otherwise)
+        for match, array in chain(whole, ((piece.match, array) for piece, _, array in some)):
             if match.cast and overflows_in(array, match.target):
                 overflows.append(match)
     if overflows:
         rows = [f"  {m.target.name}: {m.source} is beyond {m.target.dtype}" for m in overflows]
         raise RestoreMismatch("\n".join(["values would become infinite; nothing assigned:", *rows]))
+
+
+def is_doubtful(match: Match, part: Part) -> bool:
+    """Return whether the values of *match* may turn out not to be readable, or not to fit."""
+    in_memory = isinstance(part.source, DictSource | Session)
+    return match.cast or match.transformed or not in_memory
 
 
 def made(matches: Wanted, part: Part, otherwise: str = "") -> "Iterator[tuple[Match, np.ndarray]]":
@@ -117,13 +138,20 @@ def made(matches: Wanted, part: Part, otherwise: str = "") -> "Iterator[tuple[Ma
         yield match, array
 
 
-def assign(wanted: Sequence[Wanted], parts: Sequence[Part], session: Session) -> None:
+def assign(
+    wanted: Sequence[Wanted],
+    pieces: Sequence[Sequence[Piece]],
+    parts: Sequence[Part],
+    session: Session,
+) -> None:
     """Set the variables; an error on the way says how many had been set."""
     done: list[str] = []
     try:
         session.assign(values(wanted, parts, session, done))
+        if any(pieces):
+            session.assign_pieces(assigned(pieces, parts, session, done))
     except Exception as error:
-        total = sum(map(len, wanted))
+        total = sum(map(len, [*wanted, *pieces]))
         error.add_note(f"{len(done)} of {total} variables may have been set before this")
         raise
 

@@ -12,11 +12,13 @@ for inference.  It refuses to know files, rules and the training loop.
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary, WeakSet
 
+from ..boxes import Box
 from ..errors import RestoreMismatch
 from ..layer import Layer
+from ..processes import ALONE, Processes
 from ..source import Index, Source
 from ..spec import TensorSpec, numpy_dtype, spec_of
 
@@ -48,6 +50,8 @@ class Holder(Protocol):
     def holding(self) -> Collection[str]:
         """Return the variables that it holds at this moment."""
 
+
+T = TypeVar("T", bound=tuple[Any, ...])
 
 #: The live object of a model -> those who watch it.  Several sessions may stand on one model.
 WATCHERS: WeakKeyDictionary[Any, WeakSet[Watcher]] = WeakKeyDictionary()
@@ -102,6 +106,23 @@ class Session(Source):
             self._assign(recorded(values, names))
         finally:
             self.tell(names)
+
+    @property
+    def processes(self) -> Processes:
+        """The processes that train this model together, each with a session on its part."""
+        return ALONE
+
+    def assign_pieces(self, values: "Iterable[tuple[str, Box, np.ndarray]]") -> None:
+        """Set pieces of variables that are in `pieces`, each given with where it stands."""
+        names: list[str] = []
+        try:
+            self._assign_pieces(recorded(values, names))
+        finally:
+            self.tell(names)
+
+    def _assign_pieces(self, values: "Iterable[tuple[str, Box, np.ndarray]]") -> None:
+        """Set pieces of variables; an engine without any is not asked."""
+        raise NotImplementedError
 
     def tell(self, names: Collection[str]) -> None:
         """Tell whoever watches the model that *names* were given new values on purpose."""
@@ -212,13 +233,11 @@ class Session(Source):
         return None
 
 
-def recorded(
-    values: "Iterable[tuple[str, np.ndarray]]", names: list[str]
-) -> "Iterator[tuple[str, np.ndarray]]":
-    """Yield *values*, adding each name to *names* as it passes."""
-    for name, array in values:
-        names.append(name)
-        yield name, array
+def recorded(values: Iterable[T], names: list[str]) -> Iterator[T]:
+    """Yield *values*, tuples that begin with a name, adding each name to *names* as it passes."""
+    for value in values:
+        names.append(value[0])
+        yield value
 
 
 def refuse_misfit(name: str, array: "np.ndarray", expected: TensorSpec) -> None:

@@ -8,10 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from ...binary.mapped import map_shared
+from ...boxes import bounded
 from ...errors import CheckpointError, CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import checked_nbytes, numpy_dtype
 from ..arrays import array_over, settled
-from ..boxes import bounded
 from ..extras import needed
 from .file import Readable
 from .walk import Dataset, Walk

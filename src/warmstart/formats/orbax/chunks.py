@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...binary import zstd
 from ...binary.checksum import crc32c
+from ...boxes import Box, bounded, box_shape, common, moved, whole_box
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...source import Index
 from ...spec import ITEMSIZES, numpy_dtype
 from ..arrays import array_over, bytes_of, settled
-from ..boxes import Box, bounded, box_shape, common, moved, whole_box
 from ..slicing import part_of
 from . import tensorstore_edge as edge
 from .stores import Place, Store

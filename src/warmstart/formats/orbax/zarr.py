@@ -19,9 +19,9 @@ from itertools import product
 from operator import mod
 from typing import Any
 
+from ...boxes import Box
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import ITEMSIZES, NUMPY_CODES, checked_nbytes
-from ..boxes import Box
 from ..notes import parse_object
 
 #: How a chunk is stored: as its values, as a zstd frame, as a shard, or as only tensorstore knows.

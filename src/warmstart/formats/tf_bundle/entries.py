@@ -7,8 +7,8 @@ under a key of its own (see `slices`); what each data file knows of the whole is
 
 from collections.abc import Iterable, Mapping
 
+from ...boxes import Box, box_shape, check_covered, whole_box
 from ...errors import CorruptCheckpoint, SaveError
-from ..boxes import Box, box_shape, check_covered, whole_box
 from .protos import Entry, Heads, Slice, decode_entry, encode_entry
 from .slices import box_of, slice_key
 

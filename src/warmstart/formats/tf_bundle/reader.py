@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...binary.window import file_bytes
+from ...boxes import Box
 from ...errors import (
     CheckpointError,
     CheckpointNotFound,
@@ -76,6 +77,11 @@ class BundleSource(Source):
         key, entry = self._entry(name)
         with noting(f"in tensor {key!r}"):
             return self._values.part(key, entry, index)
+
+    def read_piece(self, name: str, box: Box) -> "np.ndarray":
+        key, entry = self._entry(name)
+        with noting(f"in tensor {key!r}"):
+            return self._values.part(key, entry, box, thrifty=True)
 
     def read_all(self) -> "dict[str, np.ndarray]":
         from .bulk import read_alike

@@ -11,9 +11,9 @@ Source: TensorFlow 2.21, core/lib/strings/ordered_code.cc, core/util/saved_tenso
 import re
 from collections.abc import Sequence
 
+from ...boxes import Box
 from ...errors import CorruptCheckpoint
 from ...spec import shape_text
-from ..boxes import Box
 from .protos import Slice
 
 #: What a signed number of n bytes begins with, by n - 1.

@@ -11,10 +11,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...binary.checksum import crc32c_of, mask
+from ...boxes import Box, bounded, box_shape, common, put_together, whole_box
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...source import Index as Bracket
 from ...spec import NUMPY_NAMES, numpy_dtype
-from ..boxes import Box, bounded, box_shape, common, put_together, whole_box
 from ..slicing import part_of
 from .index import Index
 from .places import check_size
@@ -53,16 +53,22 @@ class Values:
             return self.strings(entry).array(entry.shape)
         return settled(self._stored(entry), numpy_dtype(entry.dtype))
 
-    def part(self, name: str, entry: Entry, index: Bracket) -> "np.ndarray":
-        """Return `whole(name, entry)[index]`; of a tensor in pieces those that it touches."""
+    def part(
+        self, name: str, entry: Entry, index: Bracket, *, thrifty: bool = False
+    ) -> "np.ndarray":
+        """Return `whole(name, entry)[index]`; of a tensor in pieces those that it touches.
+
+        If *thrifty*, no byte more is read than the part has, unless it is one of strings.
+        """
         import numpy as np
 
         if entry.slices:
             box, rest = bounded(index, entry.shape)
-            return np.asarray(self._merged(name, entry, box)[rest])
+            return np.asarray(self._merged(name, entry, box, thrifty=thrifty)[rest])
         if entry.dtype == "string":
             return self.strings(entry).part(entry.shape, index)
-        return settled(self._part_stored(entry, index), numpy_dtype(entry.dtype))
+        stored = self._part_stored(entry, index, thrifty=thrifty)
+        return settled(stored, numpy_dtype(entry.dtype))
 
     def strings(self, entry: Entry) -> Strings:
         """Return the strings of *entry*, verified."""
@@ -77,7 +83,7 @@ class Values:
         boxes = ((piece, box_of(piece, entry.shape)) for piece in dict.fromkeys(entry.slices))
         return [self._piece(name, entry, piece, box) for piece, box in boxes]
 
-    def _merged(self, name: str, entry: Entry, box: Box) -> "np.ndarray":
+    def _merged(self, name: str, entry: Entry, box: Box, *, thrifty: bool = False) -> "np.ndarray":
         """Return what *box* cuts out of the tensor *name*, put together from its pieces."""
         boxes = {piece: box_of(piece, entry.shape) for piece in entry.slices}
         touched = {piece: b for piece, b in boxes.items() if common(b, box) is not None}
@@ -87,7 +93,7 @@ class Values:
         self._shards.check_room(entry._replace(shape=box_shape(box)))
 
         def read(number: int, part: Box) -> "np.ndarray":
-            return self.part(name, entries[number], part)
+            return self.part(name, entries[number], part, thrifty=thrifty)
 
         return put_together(numpy_dtype(entry.dtype), box, list(touched.values()), read)
 
@@ -108,7 +114,7 @@ class Values:
         self._verify_once(entry, data)
         return self._array(entry, data, entry.shape)
 
-    def _part_stored(self, entry: Entry, index: Bracket) -> "np.ndarray":
+    def _part_stored(self, entry: Entry, index: Bracket, *, thrifty: bool) -> "np.ndarray":
         """Return `_stored(entry)[index]`, of which no more bytes are read than need be.
 
         A checksum is one of the whole tensor: a small part of a large one is read without.
@@ -119,7 +125,8 @@ class Values:
         run = part_of(index, entry.shape)
         itemsize = numpy_dtype(entry.dtype).itemsize
         size = math.prod(run.shape) * itemsize
-        if entry.size <= CHEAP or size * PART >= entry.size:
+        enough = entry.size <= CHEAP or size * PART >= entry.size
+        if size == entry.size if thrifty else enough:
             self._verify_once(entry, self._shards.bytes_of(entry))
         cut = entry._replace(offset=entry.offset + run.begin * itemsize, size=size)
         return np.asarray(self._array(entry, self._shards.bytes_of(cut), run.shape)[run.index])

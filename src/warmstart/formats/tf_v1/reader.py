@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...binary.table import Table
 from ...binary.window import file_bytes
 from ...binary.wire import as_bytes, fields
+from ...boxes import Box, bounded, box_shape, common, put_together, whole_box
 from ...errors import CheckpointNotFound, CorruptCheckpoint, noting
 from ...source import Index, ListedSource
 from ...spec import RUN_PREFIX, TensorSpec, numpy_dtype
-from ..boxes import Box, bounded, box_shape, common, put_together, whole_box
 from ..tf_bundle.protos import Slice
 from ..tf_bundle.slices import box_of, slice_key
 from .header import Saved, decode_header

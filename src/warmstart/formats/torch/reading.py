@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...binary.pickle import RawArray
+from ...boxes import bounded, box_shape
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint, noting
 from ...names import joined
 from ...source import Index, ListedSource
 from ...spec import RUN_PREFIX, TensorSpec
 from .. import pickled_arrays
-from ..boxes import bounded, box_shape
 from ..leaf_text import all_shown
 from ..notes import Notes, checked, decode
 from ..pickled import Folder

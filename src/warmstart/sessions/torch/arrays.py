@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from ...boxes import Box, bounded, box_shape, box_text, common, moved
 from ...errors import CheckpointError, UnsupportedCheckpoint
+from ...source import Index
 from ...spec import ITEMSIZES, NUMPY_NAMES, TensorSpec, numpy_dtype, spec_of
 from ..base import refuse_misfit
+from . import shards
 
 #: Types of less than a byte are placeholders in torch: no tensor of them has values.
 NAMES = [name for name in ITEMSIZES if name.strip("u") not in ("int2", "int4", "string")]
@@ -42,11 +45,13 @@ def tensor_spec(name: str, tensor: Tensor, role: str) -> TensorSpec:
 
 def fault(name: str, tensor: Tensor) -> str | None:
     """Return why no array can hold *tensor*, or None."""
-    if tensor.layout is not torch.strided or tensor.is_quantized or hasattr(tensor, "full_tensor"):
+    if tensor.layout is not torch.strided or tensor.is_quantized:
         return (
             f"{name!r} is a {type(tensor).__name__} of layout {tensor.layout}; "
-            "only dense tensors of one process can be read"
+            "only dense tensors can be read"
         )
+    if shards.is_shared(tensor) and (why := shards.fault(tensor)):
+        return f"{name!r} is {why}"
     if tensor.dtype not in DTYPES:
         return f"{name!r} is {tensor.dtype}, which no checkpoint holds"
     return None
@@ -56,7 +61,33 @@ def array_of(name: str, tensor: Tensor) -> np.ndarray:
     """Return the values of *tensor*; a contiguous one in main memory is not copied."""
     check_has_values(name, tensor)
     dtype = tensor_spec(name, tensor, "model").dtype
-    return numpy_view(tensor.detach().resolve_conj().resolve_neg().cpu().contiguous(), dtype)
+    if shards.piece_of(tensor) is not None:
+        raise CheckpointError(
+            f"{name!r} is in several processes, and only part of it in this one: read_slice gives "
+            "that, and saving the model saves all of it"
+        )
+    return local_array(tensor, dtype)
+
+
+def local_array(tensor: Tensor, dtype: str) -> np.ndarray:
+    """Return the values of that part of *tensor* which is in this process."""
+    part = shards.local(tensor.detach()).resolve_conj().resolve_neg().cpu().contiguous()
+    return numpy_view(part, dtype)
+
+
+def piece(name: str, tensor: Tensor, index: Index) -> np.ndarray:
+    """Return what *index* cuts out of *tensor*, which has to be in this process."""
+    check_has_values(name, tensor)
+    dtype = tensor_spec(name, tensor, "model").dtype
+    box, rest = bounded(index, tuple(tensor.shape))
+    own = shards.box_of(tensor)
+    if common(box, own) != box and 0 not in box_shape(box):
+        raise CheckpointError(
+            f"{name!r} is in several processes: {box_text(box)} was asked for, and this one has "
+            f"{box_text(own)}"
+        )
+    part: np.ndarray = local_array(tensor, dtype)[moved(box, own)][rest]
+    return part
 
 
 def check_has_values(name: str, tensor: Tensor) -> None:
@@ -108,6 +139,24 @@ def write(name: str, tensor: Tensor, array: np.ndarray) -> None:
     Only an expanded one whose memory cannot hold the values gets memory of its own.
     """
     check_has_values(name, tensor)
+    refuse_misfit(name, array, tensor_spec(name, tensor, "model"))
+    box = shards.piece_of(tensor)
+    write_local(name, shards.local(tensor), array if box is None else array[box])
+
+
+def write_piece(name: str, tensor: Tensor, box: Box, array: np.ndarray) -> None:
+    """Set the values of the part of *tensor* that is in this process, which stands at *box*."""
+    check_has_values(name, tensor)
+    own = shards.box_of(tensor)
+    if box != own:
+        raise CheckpointError(
+            f"{name!r} is in several processes: this one has {box_text(own)}, not {box_text(box)}"
+        )
+    write_local(name, shards.local(tensor), array)
+
+
+def write_local(name: str, tensor: Tensor, array: np.ndarray) -> None:
+    """Set the values of *tensor*, all of it in this process."""
     expected = tensor_spec(name, tensor, "model")
     refuse_misfit(name, array, expected)
     if 0 in tensor.stride() and not repeats(array, tensor.stride()):

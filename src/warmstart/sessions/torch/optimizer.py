@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ...boxes import Box
 from ...errors import described
 from ...names import inside, joined, parent
 from ...spec import TensorSpec
-from .arrays import tensor_of, tensor_specs, write
+from .arrays import tensor_of, tensor_specs, write, write_piece
 from .first_step import first_state, looks_only_at_groups
 from .meta import home_of
+from .shards import is_shared, layout_of
 
 
 class NoOptimizer:
@@ -112,17 +114,32 @@ class NamedOptimizer:
             }
         )
 
+    def coming_shared(self) -> dict[str, Tensor]:
+        """Return the slots still to be made of which this process will have only a part."""
+        if not looks_only_at_groups(self.optimizer):
+            return {}
+        return {
+            joined(owner, key): value
+            for owner, parameter in self.parameters.items()
+            if is_shared(parameter)
+            for key, value in self.first_state(owner).items()
+            if is_slot(key, value) and key not in self.state_of(parameter)
+        }
+
     def first_state(self, owner: str) -> dict[str, Any]:
         """Return what the optimizer will keep for *owner*; asked once for all that are alike."""
         like, index = self.parameters[owner], self.group_of[owner]
-        key = (index, like.shape, like.stride(), like.dtype, like.device)
+        key = (index, like.shape, like.stride(), like.dtype, like.device, layout_of(like))
         if key not in self.made:
             group = self.optimizer.param_groups[index]
             self.made[key] = first_state(self.optimizer, group, like)
         return self.made[key]
 
-    def assign(self, name: str, array: np.ndarray) -> bool:
-        """Set the slot *name*, creating it if need be; return whether there is such a slot."""
+    def assign(self, name: str, array: np.ndarray, box: Box | None = None) -> bool:
+        """Set the slot *name*, creating it if need be; return whether there is such a slot.
+
+        With *box*, which is where the part of this process stands, *array* is that part.
+        """
         owner, key = parent(name), inside(name, parent(name))
         if owner not in self.parameters or key is None:
             return False
@@ -131,7 +148,10 @@ class NamedOptimizer:
             slot = self.created(owner, key, array)
         if slot is None:
             return False
-        write(name, slot, array)
+        if box is None:
+            write(name, slot, array)
+        else:
+            write_piece(name, slot, box, array)
         return True
 
     def created(self, owner: str, key: str, array: np.ndarray) -> Tensor | None:
@@ -145,7 +165,9 @@ class NamedOptimizer:
             slot = torch.empty_like(first[key], device=device)
         else:
             first, slot = {}, tensor_of(array)
-            if slot.dim():  # numbers stay, as torch's do
+            if is_shared(parameter) and slot.shape == parameter.shape:
+                slot = torch.empty_like(parameter, dtype=slot.dtype, requires_grad=False)
+            elif slot.dim():  # numbers stay, as torch's do
                 slot = slot.to(home_of(parameter))
         rest = {other: value for other, value in first.items() if not is_slot(other, value)}
         state = self.optimizer.state[parameter]

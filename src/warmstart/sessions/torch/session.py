@@ -15,13 +15,24 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
+from ...boxes import Box, box_shape
 from ...layer import Layer
+from ...processes import Processes
 from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
 from ..base import Session
 from ..looking import Live, Unsure
-from . import meta, resuming, run_state
-from .arrays import array_of, drawn, materialise, tensor_spec, tensor_specs, write
+from . import distributed, meta, resuming, run_state, shards
+from .arrays import (
+    array_of,
+    drawn,
+    materialise,
+    piece,
+    tensor_spec,
+    tensor_specs,
+    write,
+    write_piece,
+)
 from .freezing import TorchFreezing, freeze
 from .layers import layers_of
 from .optimizer import NamedOptimizer, Slot, named
@@ -38,7 +49,7 @@ class TorchSession(Session):
     convention = "torch"
 
     def __init__(self, module: nn.Module, optimizer: Optimizer | None = None) -> None:
-        self.module = module
+        self.module = distributed.unwrapped(module)
         self.optimizer = optimizer
         self._seen = NOTHING  # when last looked through
         self._slots: Mapping[str, Slot] = {}  # likewise
@@ -61,8 +72,25 @@ class TorchSession(Session):
     def aliases(self) -> Mapping[str, str]:
         return Live(self._alias_last_seen, lambda: self._look().aliases)
 
+    @property
+    def pieces(self) -> Mapping[str, Sequence[Box]]:
+        if self.processes.count == 1:
+            return {}
+        return Live(self._pieces_last_seen, self._all_pieces)
+
+    @property
+    def processes(self) -> Processes:
+        """Those of torch.distributed's default group, when there is one."""
+        return distributed.processes()
+
     def read(self, name: str) -> np.ndarray:
         return array_of(name, self._find(name))
+
+    def read_slice(self, name: str, index: Index) -> np.ndarray:
+        tensor = self._find(name)
+        if shards.piece_of(tensor) is None:
+            return np.asarray(array_of(name, tensor)[index])
+        return piece(name, tensor, index)
 
     def creatable(self, specs: Mapping[str, TensorSpec]) -> Mapping[str, TensorSpec]:
         """Return the lazy parameters and the optimizer slots among *specs*."""
@@ -84,6 +112,17 @@ class TorchSession(Session):
                 meta.allocate(variable.tensor)
                 write(name, variable.tensor, array)
             elif not optimizer.assign(name, array):
+                raise no_such_tensor(name, self.specs)
+
+    def _assign_pieces(self, values: Iterable[tuple[str, Box, np.ndarray]]) -> None:
+        variables = self._look()
+        optimizer = self._named_optimizer(variables)
+        for name, box, array in values:
+            variable = variables.find(name)
+            if variable is not None:
+                meta.allocate(variable.tensor)
+                write_piece(name, variable.tensor, box, array)
+            elif not optimizer.assign(name, array, box):
                 raise no_such_tensor(name, self.specs)
 
     def check_initial(self, names: Collection[str]) -> None:
@@ -178,6 +217,20 @@ class TorchSession(Session):
         self._last_seen(name)
         return self._seen.aliases[name]
 
+    def _pieces_last_seen(self, name: str) -> tuple[Box, ...]:
+        box = shards.piece_of(self._last_seen(name)[0])
+        if box is None or name in self._seen.aliases:
+            raise KeyError(name)
+        return filled(box)
+
+    def _all_pieces(self) -> dict[str, tuple[Box, ...]]:
+        variables = self._look()
+        tensors = {v.name: v.tensor for v in variables.by_name.values() if not v.lazy}
+        tensors |= {name: slot.tensor for name, slot in self._slots.items()}
+        tensors |= self._named_optimizer(variables).coming_shared()
+        found = {name: shards.piece_of(tensor) for name, tensor in tensors.items()}
+        return {name: filled(box) for name, box in found.items() if box is not None}
+
     def _all_specs(self) -> dict[str, TensorSpec]:
         variables = self._look()
         self._warn_of_lazy(variables)
@@ -193,3 +246,8 @@ class TorchSession(Session):
                 "no shape is known yet of %s: left out until one batch has run through the module",
                 ", ".join(sorted(lazy)),
             )
+
+
+def filled(box: Box) -> tuple[Box, ...]:
+    """Return *box* as the pieces of a tensor: none where it is empty."""
+    return () if 0 in box_shape(box) else (box,)

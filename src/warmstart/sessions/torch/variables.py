@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ...names import joined, parent
+from .shards import is_shared
 
 EXTRA_STATE = "_extra_state"
 
@@ -157,6 +158,6 @@ def memory_of(tensor: Tensor) -> Hashable:
     """
     if is_lazy(tensor) or tensor.is_meta or not tensor.numel():
         return id(tensor)
-    if tensor.layout is not torch.strided or hasattr(tensor, "full_tensor"):
+    if tensor.layout is not torch.strided or is_shared(tensor):
         return id(tensor)
     return (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())

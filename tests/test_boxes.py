@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, basic_indices
 
+from warmstart.boxes import Box, bounded, box_shape, put_together, whole_box
 from warmstart.errors import CorruptCheckpoint, UnsupportedCheckpoint
-from warmstart.formats.boxes import Box, bounded, box_shape, put_together, whole_box
 
 WHOLE = np.arange(24).reshape(4, 6)
 TILES: list[Box] = [

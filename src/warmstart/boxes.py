@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CorruptCheckpoint, UnsupportedCheckpoint
-from ..source import Index
+from .errors import CorruptCheckpoint, UnsupportedCheckpoint
+from .source import Index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,15 @@ def box_shape(box: Box) -> tuple[int, ...]:
     (2, 4)
     """
     return tuple(side.stop - side.start for side in box)
+
+
+def box_text(box: Box) -> str:
+    """Return *box* as an index writes it.
+
+    >>> box_text((slice(0, 2), slice(3, 7)))
+    '[0:2, 3:7]'
+    """
+    return f"[{', '.join(f'{side.start}:{side.stop}' for side in box)}]"
 
 
 def bounded(index: Index, shape: tuple[int, ...]) -> tuple[Box, Index]:
