@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from .sessions.keras.model import KerasModel as KerasModel
     from .sessions.tf2.model import TFModule as TFModule
     from .sessions.tf_graph.model import TFGraph as TFGraph
+    from .sessions.torch.loader import TorchData as TorchData
     from .sessions.torch.model import TorchModel as TorchModel
     from .source import DictSource as DictSource
     from .source import Source as Source
@@ -140,6 +141,7 @@ PUBLIC: dict[str, str] = {
     "Session": "sessions.base",
     "KerasModel": "sessions.keras.model",
     "TorchModel": "sessions.torch.model",
+    "TorchData": "sessions.torch.loader",
     "JaxModel": "sessions.jax.model",
     "frozen_transform": "sessions.jax.transform",
     "TFGraph": "sessions.tf_graph.model",
@@ -203,7 +205,9 @@ EXTRAS = {
 }
 
 #: Names that a framework must be there for.
-NEEDING = ("JaxModel", "KerasModel", "TFGraph", "TFModule", "TorchModel", "frozen_transform")
+NEEDING = (
+    "JaxModel", "KerasModel", "TFGraph", "TFModule", "TorchData", "TorchModel", "frozen_transform",
+)  # fmt: skip
 
 #: What `from warmstart import *` brings: not what would hide a builtin, nor what needs a framework.
 __all__ = [name for name in PUBLIC if name not in ("open", *NEEDING)]

@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,22 @@ class Loader:
 class TestLoader(DataContract):
     def make(self) -> Loader:
         return Loader()
+
+
+class Setting:
+    """A loader with the names of grain's."""
+
+    def __init__(self) -> None:
+        loader = self._loader = Loader()
+        self.get_state, self.set_state = loader.state_dict, loader.load_state_dict
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._loader)
+
+
+class TestSetting(DataContract):
+    def make(self) -> Setting:
+        return Setting()
 
 
 class Forgetful(Loader):
@@ -94,6 +110,43 @@ def test_a_place_in_another_cut_of_the_data_is_refused() -> None:
     state = Batches(np.arange(10), 4).state()
     with pytest.raises(ResumeError, match="not that of the checkpoint: here examples=10, batch_si"):
         Batches(np.arange(10), 5).load_state(state)
+
+
+class TestAPiece(DataContract):
+    def make(self) -> Batches:
+        return Batches(np.arange(14), 5, part=(1, 3))
+
+
+def test_each_process_takes_its_piece_of_every_batch() -> None:
+    def pieces(count: int, state: Any = None) -> list[list[int]]:
+        found = []
+        for rank in range(count):
+            data = Batches(np.arange(14), 5, part=(rank, count))
+            data.load_state(state or data.state())
+            found.append([batch.tolist() for (batch,) in data])
+        return [list(chain(*batch)) for batch in zip(*found, strict=True)]
+
+    whole = pieces(1)
+    assert sorted(chain(*whole)) == list(range(14))
+    assert pieces(2) == pieces(3) == whole
+    two = Batches(np.arange(14), 5, part=(0, 2))
+    next(iter(two))
+    assert pieces(3, two.state()) == whole[1:]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ((0, 6), "a batch of 5 examples makes no pieces for 6 processes"),
+        ((0, 5), r"a batch of 4 examples makes no pieces for 5 .* \(drop_last=True leaves"),
+        ((2, 2), r"part is \(2, 2\); expected \(rank, count\), a process and how many"),
+        ((-1, 2), r"part is \(-1, 2\); expected"),
+        (3, "part is 3; expected"),
+    ],
+)
+def test_what_makes_no_pieces_is_refused(part: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Batches(np.arange(14), 5, part=part)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Where batches come from.
 
 Data is any iterable of batches.  It can be resumed when it can say and regain its place: with
-`state()`/`load_state()`, or with `state_dict()`/`load_state_dict()` as torchdata's loaders have
-them.  The loop it lives in:
+`state()`/`load_state()`, with `state_dict()`/`load_state_dict()` as torchdata's loaders have them,
+or with `get_state()`/`set_state()`; or when its library is one of those in `sessions.data`.  The
+loop it lives in:
 
     data.load_state(state)          # resumed runs only
     for batch in data: ...          # from that place to the end of the pass; then pass after pass
@@ -16,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ResumeError, described
+from ..errors import described
+from ..sessions.data import data_for
+from ..sessions.places import Part, check_pieces, checked_part, piece_of, refuse_other_data
 
 
 class Batches:
@@ -24,6 +27,8 @@ class Batches:
 
     Each batch is a tuple of one array per array given.  Iterating goes on from the place it is at
     to the end of the pass; the next pass has another order.  Going to a place costs nothing.
+    With *part*, (rank, count), this process gets its piece of every batch: *batch_size* is that of
+    all processes together, and a place is the same for any number of them.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class Batches:
         *,
         seed: int = 0,
         drop_last: bool = False,
+        part: Part | None = None,
     ) -> None:
         self.arrays = as_arrays(arrays)
         self.examples = equal_length(self.arrays)
@@ -41,6 +47,7 @@ class Batches:
         self.shuffle = shuffle
         self.seed = whole("seed", seed)
         self.drop_last = drop_last
+        self.part = checked_part(part)
         self._pass = 0
         self._position = 0  # batches of this pass already handed out
         if batch_size < 1:
@@ -50,6 +57,7 @@ class Batches:
                 f"{self.examples} examples make no batch of {batch_size}"
                 + (" when the last one is dropped" if drop_last else "")
             )
+        check_pieces(self.examples, batch_size, drop_last, self.part)
 
     def __len__(self) -> int:
         """Return the batches of one pass."""
@@ -61,7 +69,8 @@ class Batches:
         for index in range(self._position, len(self)):
             self._go_to(index + 1)
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-            yield tuple(array[chosen] for array in self.arrays)
+            own = chosen[piece_of(len(chosen), self.part)]
+            yield tuple(array[own] for array in self.arrays)
 
     def state(self) -> dict[str, Any]:
         """Return the place, and what it is a place in."""
@@ -69,13 +78,7 @@ class Batches:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go to a place that `state` returned; raise ResumeError when it is one in other data."""
-        found = self._identity()
-        expected = {name: state.get(name) for name in found}
-        if found != expected:
-            raise ResumeError(
-                f"the data is not that of the checkpoint: here {said(found)}; "
-                f"there {said(expected)}"
-            )
+        refuse_other_data(self._identity(), state)
         self._pass, self._position = state["pass"], state["position"]
 
     def _identity(self) -> dict[str, Any]:
@@ -117,11 +120,6 @@ def equal_length(arrays: Sequence[np.ndarray]) -> int:
     return int(shapes[0][0])
 
 
-def said(values: Mapping[str, Any]) -> str:
-    """Return *values* as a message shows them."""
-    return ", ".join(f"{name}={value}" for name, value in values.items())
-
-
 def endless(data: Iterable[Any]) -> Iterator[Any]:
     """Return the batches of *data*, pass after pass.
 
@@ -146,6 +144,14 @@ def _passes(data: Iterable[Any], batches: Iterator[Any]) -> Iterator[Any]:
     raise ValueError("the data has no batches")
 
 
+#: What the two methods are called, here and elsewhere.
+PLACES = (
+    ("state", "load_state"),
+    ("state_dict", "load_state_dict"),
+    ("get_state", "set_state"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The two methods by which data says and regains its place."""
@@ -156,8 +162,14 @@ class Place:
 
 def place_in(data: Any) -> Place | None:
     """Return how *data* says and regains its place, None when it cannot."""
-    for names in (("state", "load_state"), ("state_dict", "load_state_dict")):
+    for names in PLACES:
         methods = [getattr(data, name, None) for name in names]
         if all(map(callable, methods)):
             return Place(*methods)  # type: ignore[arg-type]
     return None
+
+
+def placed(data: Any) -> Any:
+    """Return *data*, or what goes through it and says its place better than *data* itself."""
+    found = data_for(data)
+    return data if found is None else found

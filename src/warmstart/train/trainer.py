@@ -12,7 +12,7 @@ from ..restore.sessinit import SmartInit
 from ..sessions.arguments import made_for
 from ..sessions.base import Session
 from .callback import BEST, Callback, in_turn, overrides
-from .data import endless, place_in
+from .data import endless, place_in, placed
 from .defaults import with_defaults
 from .epoch_metrics import EpochMetrics
 from .gradients import step_of
@@ -109,7 +109,7 @@ class Trainer:
             for callback in self.callbacks:
                 callback.start(self)
                 started.callback(callback.stop, self)
-            batches = endless(data)
+            batches = endless(self.data)
             if self.resumed_from is not None:
                 # Starting may have used them, as it did before the first step of the whole run.
                 self._set_generators(*generators)
@@ -130,7 +130,7 @@ class Trainer:
             raise ValueError(
                 f"there is nothing to do from epoch {starting_epoch} to max_epoch {max_epoch}"
             )
-        self.data = data
+        self.data = placed(data)
         self.steps_per_epoch, self.max_epoch = steps_per_epoch, max_epoch
         self.epoch, self.step_in_epoch = starting_epoch, 0
         self.step = (starting_epoch - 1) * steps_per_epoch
