@@ -10,7 +10,7 @@ removes the new; a kill leaves a file that ends in `TEMPORARY`, which `sweep` re
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -21,11 +21,15 @@ TEMPORARY = ".warmstart-tmp"
 
 
 @contextmanager
-def replacing(path: Path, *, follow_link: bool = True) -> Iterator[FileIO]:
+def replacing(
+    path: Path, *, follow_link: bool = True, named: Callable[[], Path] | None = None
+) -> Iterator[FileIO]:
     """Yield an unbuffered new file that takes the place of *path* when the block ends well.
 
-    A link keeps pointing at what is replaced; without *follow_link* it is replaced itself, which is
-    right for a file that is only part of a checkpoint and may be shared with another one.
+    Or the place of what *named* returns then, in the same folder: for a name that depends on what
+    was written.  A link keeps pointing at what is replaced; without *follow_link* it is replaced
+    itself, which is right for a file that is only part of a checkpoint and may be shared with
+    another one.
     An OSError (a full disk, a read-only folder) becomes a SaveError that names *path*.
     """
     path = Path(os.path.realpath(path)) if follow_link else path
@@ -38,7 +42,7 @@ def replacing(path: Path, *, follow_link: bool = True) -> Iterator[FileIO]:
             with file:
                 yield file
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            os.replace(temporary, path if named is None else named())
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()

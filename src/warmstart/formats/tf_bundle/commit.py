@@ -1,10 +1,10 @@
 """The files of a bundle on their way: names for new data files, then the one commit.
 
     shards = free_count(data_files(prefix).values(), needed)
-    with removed_unless_committed(prefix, shards):
+    with removed_unless_committed(prefix, old):         # the data files that are there before
         write_shard(...), share_shard(...)              # see `writer` and below: durable, by anyone
         commit(prefix, shards, entries)                 # the index: its rename commits
-    remove(old data files)
+    remove(old)
 
 Where a bundle of the same prefix stands already, the new data get another count of shards in their
 name (`-of-00002`), so that until the index is replaced nothing of the old bundle is touched, and
@@ -16,7 +16,7 @@ A data file that several checkpoints share is never opened for writing: it is an
 import errno
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -47,16 +47,16 @@ def free_count(taken: Iterable[tuple[int, int]], needed: int = 1) -> int:
 
 
 @contextmanager
-def removed_unless_committed(prefix: Path, shards: int) -> Iterator[None]:
-    """Remove the new data files, those of *shards*, when the block fails before the commit."""
+def removed_unless_committed(prefix: Path, old: Container[Path]) -> Iterator[None]:
+    """Remove all data files of *prefix* but the *old* when the block fails before the commit."""
     index = index_of(prefix)
     before = identity(index)
     try:
         yield
     except BaseException:
         if identity(index) == before:
-            for path, (_, count) in data_files(prefix).items():
-                if count == shards:
+            for path in data_files(prefix):
+                if path not in old:
                     with suppress(OSError):
                         path.unlink()
         raise

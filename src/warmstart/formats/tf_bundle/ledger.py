@@ -27,11 +27,10 @@ MANY = 16
 class Kind:
     """The tensors written so far that have one dtype, of fixed size, and one shape."""
 
-    def __init__(self, dtype: str, shape: tuple[int, ...], shard: int = 0) -> None:
+    def __init__(self, dtype: str, shape: tuple[int, ...]) -> None:
         native = numpy_dtype(dtype)
         self.nbytes = checked_nbytes(dtype, shape)
         self._spec = TensorSpec("", dtype, shape)
-        self._shard = shard
         self._dtype = native.newbyteorder("<") if dtype in NUMPY_NAMES else native
         #: How many are read and written together; more than one only of small ones.
         self.batch = max(1, min(GATHERED // 2, GATHERED_BYTES // 2 // max(1, self.nbytes)))
@@ -60,19 +59,19 @@ class Kind:
         self._offsets += offsets
         self._crcs += crcs
 
-    def encoded(self) -> dict[bytes, bytes]:
-        """Return the entries by key."""
+    def encoded(self, shard: int) -> dict[bytes, bytes]:
+        """Return the entries by key, the data file being number *shard* of the bundle."""
         if len(self._keys) >= MANY:
-            messages = self._encoded_together()
+            messages = self._encoded_together(shard)
         else:
-            what = self._spec.dtype, self._spec.shape, self._shard
+            what = self._spec.dtype, self._spec.shape, shard
             messages = [
                 encode_entry(Entry(*what, offset, self.nbytes, mask(crc)))
                 for offset, crc in zip(self._offsets, self._crcs, strict=True)
             ]
         return dict(zip(self._keys, messages, strict=True))
 
-    def _encoded_together(self) -> list[bytes]:
+    def _encoded_together(self, shard: int) -> list[bytes]:
         """Return the entries; those whose offset takes equally many bytes make one matrix."""
         import numpy as np
 
@@ -81,16 +80,18 @@ class Kind:
         messages: list[bytes] = []
         for width in np.unique(widths).tolist():  # in order, since the offsets increase
             rows = widths == width
-            matrix = self._matrix(offsets[rows], crcs[rows], width)
+            matrix = self._matrix(shard, offsets[rows], crcs[rows], width)
             blob, length = matrix.tobytes(), matrix.shape[1]
             messages += [blob[at : at + length] for at in range(0, len(blob), length)]
         return messages
 
-    def _matrix(self, offsets: "np.ndarray", crcs: "np.ndarray", width: int) -> "np.ndarray":
+    def _matrix(
+        self, shard: int, offsets: "np.ndarray", crcs: "np.ndarray", width: int
+    ) -> "np.ndarray":
         """Return the entries of tensors at *offsets*, which take *width* bytes as varints."""
         import numpy as np
 
-        begin = encode_head(self._spec.dtype, self._spec.shape) + number_field(3, self._shard)
+        begin = encode_head(self._spec.dtype, self._spec.shape) + number_field(3, shard)
         begin += b"\x20" if width else b""
         end = number_field(5, self.nbytes) + b"\x35"
         matrix = np.empty((len(offsets), len(begin) + width + len(end) + 4), np.uint8)
@@ -104,13 +105,8 @@ class Kind:
 
 
 class Ledger(dict[SpecKind, Kind]):
-    """Every kind of tensor written so far to one data file, by dtype and shape."""
-
-    def __init__(self, shard: int) -> None:
-        """Keep what is written to the data file *shard*."""
-        super().__init__()
-        self._shard = shard
+    """Every kind of tensor written so far to a data file, by dtype and shape."""
 
     def __missing__(self, what: SpecKind) -> Kind:
-        kind = self[what] = Kind(*what, self._shard)
+        kind = self[what] = Kind(*what)
         return kind

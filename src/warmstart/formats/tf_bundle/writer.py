@@ -13,25 +13,32 @@ The steps are apart, so that many processes can each write a data file of one bu
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from io import FileIO
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...binary.atomic import replacing
 from ...binary.checksum import mask
 from ...binary.stream import Stream
 from ...source import Source
-from ...spec import checked_nbytes
+from ...spec import TensorSpec, checked_nbytes
 from .. import notes
 from .commit import commit, free_count, remove, removed_unless_committed
 from .entries import with_aliases
-from .held import SpecKind, check, keys_of, strings_in, under_keys
+from .held import check, keys_of, strings_in, under_keys
 from .index import NOTE
 from .ledger import ALIGNMENT, Kind, Ledger
 from .paths import data_files, data_of
 from .protos import Entry, encode_entry
 from .strings import encode_strings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: Whether the tensor of a key, whose bytes are given in the file's order, need not be written.
+Held = Callable[[bytes, "np.ndarray"], bool]
 
 
 def save_bundle(source: Source, prefix: Path) -> None:
@@ -41,7 +48,7 @@ def save_bundle(source: Source, prefix: Path) -> None:
     old = data_files(prefix)
     shards = free_count(old.values())
     own = {name: keys[name].encode() for name in source.specs}
-    with removed_unless_committed(prefix, shards):
+    with removed_unless_committed(prefix, old):
         entries = write_shard(source, data_of(prefix, 0, shards), own, note=note)
         commit(prefix, shards, with_aliases(entries, aliases_in(source, keys)))
     remove(old)
@@ -73,55 +80,93 @@ def write_shard(
     `piece_key`, and *note* if there is one.
     """
     with replacing(data, follow_link=False) as file:
-        return write_tensors(source, keys, note, file, shard)
+        written = DataFile(file, expected_nbytes(source.specs, keys))
+        written.write(source, keys)
+        written.end(note)
+    return written.entries(shard)
 
 
-def write_tensors(
-    source: Source, keys: Mapping[str, bytes], note: str | None, file: FileIO, shard: int
-) -> dict[bytes, bytes]:
-    """Write the tensors of *keys* to *file* in their order; return the encoded entries by key."""
-    specs = source.specs
-    kinds = {name: (spec.dtype, spec.shape) for name, spec in specs.items() if name in keys}
-    entries, ledger = dict[bytes, bytes](), Ledger(shard)
-    stream = Stream(file, expected=expected_nbytes(kinds.values()))
-    for (dtype, shape), alike in groupby(sorted(kinds, key=keys.__getitem__), kinds.__getitem__):
-        if dtype == "string":
-            for name in alike:
-                strings = strings_in(source.read(name))
-                entries[keys[name]] = write_strings(strings, shape, stream, shard)
-        else:
-            write_alike(source, list(alike), keys, ledger[dtype, shape], stream)
-    if note is not None:
-        entries[NOTE.encode()] = write_strings([note.encode()], (), stream, shard)
-    stream.flush()
-    for kind in ledger.values():
-        entries |= kind.encoded()
-    return entries
+class DataFile:
+    """A data file that is being written; what is read for it must not change before `end`."""
+
+    def __init__(self, file: FileIO, expected: int = 0) -> None:
+        """Write to *file*, new and unbuffered, about *expected* bytes."""
+        self._stream = Stream(file, expected=expected)
+        self._ledger = Ledger()
+        self._strings: dict[bytes, Entry] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes written so far."""
+        return self._stream.position
+
+    def write(
+        self, source: Source, keys: Mapping[str, bytes], *, held: Held | None = None
+    ) -> list[str]:
+        """Write those tensors of *source* that have a key, in the order of keys.
+
+        Those whose values another data file holds already, as *held* tells from key and values,
+        are left out, and their names returned.
+        """
+        left: list[str] = []
+        specs = {name: spec for name, spec in source.specs.items() if name in keys}
+        kinds = {name: (spec.dtype, spec.shape) for name, spec in specs.items()}
+        for kind, alike in groupby(sorted(kinds, key=keys.__getitem__), kinds.__getitem__):
+            if kind[0] == "string":
+                for name in alike:
+                    self._write_strings(keys[name], strings_in(source.read(name)), kind[1])
+            else:
+                left += self._write_alike(source, list(alike), keys, self._ledger[kind], held)
+        return left
+
+    def end(self, note: str | None) -> None:
+        """Write *note*, if there is one, and hand all to the system."""
+        if note is not None:
+            self._write_strings(NOTE.encode(), [note.encode()], ())
+        self._stream.flush()
+
+    def entries(self, shard: int) -> dict[bytes, bytes]:
+        """Return the encoded entries by key, this being data file *shard* of its bundle."""
+        strings = self._strings.items()
+        entries = {key: encode_entry(entry._replace(shard=shard)) for key, entry in strings}
+        for kind in self._ledger.values():
+            entries |= kind.encoded(shard)
+        return entries
+
+    def _write_alike(
+        self,
+        source: Source,
+        names: Sequence[str],
+        keys: Mapping[str, bytes],
+        kind: Kind,
+        held: Held | None,
+    ) -> list[str]:
+        """Write the tensors *names*, all of one *kind*, small ones many at a time; see `write`."""
+        left: list[str] = []
+        for begin in range(0, len(names), kind.batch):
+            batch = names[begin : begin + kind.batch]
+            buffers = [kind.packed(name, source.read(name)) for name in batch]
+            if held is not None:
+                pairs = list(zip(batch, buffers, strict=True))
+                known = {name for name, buffer in pairs if held(keys[name], buffer)}
+                left += known
+                batch = [name for name in batch if name not in known]
+                buffers = [buffer for name, buffer in pairs if name not in known]
+            if batch:
+                kind.write([keys[name] for name in batch], buffers, self._stream)
+        return left
+
+    def _write_strings(self, key: bytes, strings: list[bytes], shape: tuple[int, ...]) -> None:
+        """Write *strings* as the tensor *key* of *shape*."""
+        payload, crc = encode_strings(strings)
+        place = self._stream.position, len(payload)
+        self._strings[key] = Entry("string", shape, 0, *place, mask(crc))
+        self._stream.write(payload)
 
 
-def write_alike(
-    source: Source, names: Sequence[str], keys: Mapping[str, bytes], kind: Kind, stream: Stream
-) -> None:
-    """Write the tensors *names*, all of one *kind*: small ones many at a time."""
-    for begin in range(0, len(names), kind.batch):
-        batch = names[begin : begin + kind.batch]
-        buffers = [kind.packed(name, source.read(name)) for name in batch]
-        kind.write([keys[name] for name in batch], buffers, stream)
-
-
-def write_strings(
-    strings: list[bytes], shape: tuple[int, ...], stream: Stream, shard: int
-) -> bytes:
-    """Write *strings* as a tensor of *shape*; return its encoded entry."""
-    payload, crc = encode_strings(strings)
-    entry = Entry("string", shape, shard, stream.position, len(payload), mask(crc))
-    stream.write(payload)
-    return encode_entry(entry)
-
-
-def expected_nbytes(kinds: Iterable[SpecKind]) -> int:
-    """Return about how large the data file will be; strings are not known before they are read."""
+def expected_nbytes(specs: Mapping[str, TensorSpec], names: Container[str]) -> int:
+    """Return about how large a file of the tensors *names* will be; strings are not known yet."""
+    kinds = Counter((spec.dtype, spec.shape) for name, spec in specs.items() if name in names)
     return sum(
-        count * -(-checked_nbytes(*kind) // ALIGNMENT) * ALIGNMENT
-        for kind, count in Counter(kinds).items()
+        count * -(-checked_nbytes(*kind) // ALIGNMENT) * ALIGNMENT for kind, count in kinds.items()
     )
