@@ -48,13 +48,14 @@ def joined(prefix: str, name: str, separator: str = "/") -> str:
     return prefix.removesuffix(separator) + separator + name
 
 
-def separated(name: str, old: str, new: str) -> str:
-    """Return *name* with *new* in place of the separator *old*.
+def rescoped(name: str, scope: str, old: str, new: str) -> str:
+    """Return *name* under *scope*, and in it the separator *new* in place of *old*.
 
-    >>> separated("attn.q.weight", ".", "/")
-    'attn/q/weight'
+    >>> rescoped("attn.q.weight", "encoder/0", ".", "/"), rescoped("w", "", ".", "/")
+    ('encoder/0/attn/q/weight', 'w')
     """
-    return name.replace(old, new)
+    below = without_output(name).replace(old, new)
+    return f"{scope}{new}{below}" if scope and scope[-1] != new else scope + below
 
 
 def printable(text: str) -> str:
@@ -77,6 +78,11 @@ def without_output(name: str) -> str:
     return name.removesuffix(":0")
 
 
+def without_outputs(names: Iterable[str]) -> list[str]:
+    """Return `without_output` of each of *names*."""
+    return [name.removesuffix(":0") for name in names]
+
+
 def parent(name: str, separator: str = "/") -> str:
     """Return the scope a name stands in, "" for a top-level one.
 
@@ -84,6 +90,11 @@ def parent(name: str, separator: str = "/") -> str:
     ('fc', 'fc', '')
     """
     return name.rpartition(separator)[0]
+
+
+def parents(names: Iterable[str]) -> list[str]:
+    """Return `parent` of each of *names*."""
+    return [name.rpartition("/")[0] for name in names]
 
 
 def scopes(name: str) -> Iterator[str]:

@@ -31,3 +31,21 @@ def test_an_error_in_the_block_lets_the_search_go_on() -> None:
     with pytest.raises(ValueError, match="read"), collection_paused():
         raise ValueError("read")
     assert gc.isenabled()
+
+
+def test_what_was_made_is_as_old_as_can_be() -> None:
+    with collection_paused():
+        made = [[number] for number in range(5_000)]
+    old = set(map(id, gc.get_objects(generation=2)))
+    assert all(id(item) in old for item in made)
+
+
+def test_what_is_frozen_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with collection_paused():
+            pass
+        assert gc.get_freeze_count() == frozen > 0
+    finally:
+        gc.unfreeze()

@@ -8,7 +8,8 @@ from warmstart.restore.matching import make_plan
 from warmstart.restore.plan import Part
 from warmstart.restore.recipe import Made, Taken, made
 from warmstart.restore.run import carry_out
-from warmstart.restore.steps import Concatenate, Flip, Slice, Transpose
+from warmstart.restore.rules import Seen, apply
+from warmstart.restore.steps import Concatenate, Flip, Slice, Stack, Take, Transpose
 from warmstart.source import DictSource, Source
 from warmstart.spec import TensorSpec
 from warmstart.testing.memory import MemorySession
@@ -100,3 +101,13 @@ def test_an_alias_in_a_recipe_is_its_tensor():
     assert {m.old: m.recipe for m in plan.matches.values()} == {
         name: Made(Transpose(), (Taken("emb"),)) for name in ("emb", "head")
     }
+
+
+def test_what_a_stack_is_taken_apart_into_needs_one_tensor_each():
+    specs = {f"a.{i}": TensorSpec(f"a.{i}", "float32", (2, 2)) for i in range(300)}
+    back = apply(["stack a.# -> a", "unstack a -> b.#"], Seen(specs)).origin
+    assert back == {f"b.{i}": Taken(f"a.{i}") for i in range(300)}
+    two = {name: specs[name] for name in ("a.0", "a.1")}
+    across = apply(["stack a.# -> a", "unstack a -> b.#: axis 1"], Seen(two)).origin
+    stacked = Made(Stack(0), (Taken("a.0"), Taken("a.1")))
+    assert across == {f"b.{i}": Made(Take(1, i), (stacked,)) for i in range(2)}

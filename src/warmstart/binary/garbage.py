@@ -17,4 +17,15 @@ def collection_paused() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            grown_old()
             gc.enable()
+
+
+def grown_old() -> None:
+    """Have all that was made looked at with the oldest things, and not at once: it takes long.
+
+    What somebody has frozen stays frozen, and then the search is what it was.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
+        gc.unfreeze()  # into the oldest generation

@@ -27,7 +27,7 @@ from .recipe import (
     tensors_in,
     with_inputs,
 )
-from .rows import Flow, Outcome, Row, Rows
+from .rows import Outcome, Row, Rows
 from .rule_kinds import Lines, Rule
 from .steps import Concatenate, Slice, Stack, Take
 from .value_rules import Fit
@@ -77,15 +77,15 @@ def from_specs(rules: Sequence[Rule], specs: Mapping[str, TensorSpec]) -> tuple[
     back: list[Rule] = []
     faults: list[str] = []
     for rule in rules:
-        flow = Flow.of(rows)
-        done = rule.on(flow.rows, flow.names)
-        flow.change(done.rows)
-        undo, lost = undone(rows, flow.rows, str(rule))
+        after = Rows.of(rows)
+        done = rule.on(after, after.names)
+        after.change(done)
+        undo, lost = undone(rows, after, str(rule))
         faults += [f"  {text}" for _, text in done.faults]
         if lost or isinstance(rule, Fit):
             faults.append(f"  {rule}{losing(lost)}")
         back.insert(0, undo)
-        rows = [Row(r.name, Taken(r.name), r.spec, r.slot) for r in flow.rows if r.kept]
+        rows = [Row(r.name, Taken(r.name), r.spec, r.slot) for r in after if r.kept]
     if faults:
         raise RuleError("\n".join(["these rules cannot be taken back:", *faults]))
     return tuple(back)
@@ -143,7 +143,7 @@ def remade(name: str, recipe: Recipe, there: Mapping[str, Row]) -> Row:
     return Row(name, own, spec._replace(name=first.spec.name), first.slot, renamed=True)
 
 
-def undone(before: Rows, after: Rows, text: str) -> tuple[Undo, list[str]]:
+def undone(before: Iterable[Row], after: Rows, text: str) -> tuple[Undo, list[str]]:
     """Return what makes *before* of *after*, whose recipes take it by name, and what is lost."""
     specs = {row.name: row.spec for row in before}
     ways = Ways(specs)

@@ -7,19 +7,21 @@ tied variable will do.
 from collections.abc import Iterable, Mapping, Sequence, Set
 
 from ..errors import NameConflict
-from ..names import parent, without_output
+from ..names import parent, without_output, without_outputs
 from ..sessions.base import Session
 from ..spec import RUN_PREFIX, TensorSpec
 from .fit import misfit
 from .fitting import fitted, policy_of, refuse_idle_fits
 from .near_misses import MAX_NAMES, Nearest
-from .plan import Match, Misfit, Part, Plan, Tie, Verdict
+from .plan import Match, Misfit, Part, Plan, Tie, Verdict, match_of
 from .recipe import (
+    SpecsOf,
     Taken,
     distinct_names,
     first_name,
     spec_from,
     specs_by_every_name,
+    specs_in,
     tensors_in,
     without_aliases,
 )
@@ -62,8 +64,8 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
     met, ties = made.matches, made.ties
     asked = [m for m in met if with_run or parts[m.part].explicit or m.target.role != "run"]
     fits, unfit = sorted_out(without_orphans(asked))
-    chains = in_chains(fits)
-    winners = {name: chain[-1] for name, chain in chains.items()}
+    winners = {match.target.name: match for match in fits}
+    overridden = {} if len(winners) == len(fits) else losers(fits, winners)
     misfits = tuple(judged(match, winners.get(match.target.name), parts) for match in unfit)
     targets = target_verdicts(own, parts, winners, misfits)
     sources = source_verdicts(parts, met, ties, winners, misfits)
@@ -73,7 +75,7 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
         targets=targets,
         sources=sources,
         matches=winners,
-        overridden={name: tuple(chain[:-1]) for name, chain in chains.items() if chain[1:]},
+        overridden=overridden,
         misfits=misfits,
         left=made.left,
         ties=tuple(tie for tie in ties if tie.match == winners.get(tie.match.target.name)),
@@ -92,7 +94,7 @@ def suggestions(
     offers: dict[str, TensorSpec] = {}
     taken: list[str] = []
     for part, verdicts in zip(parts, sources, strict=True) if missing else ():
-        own = dict(part.source.specs.items())  # one pass: a lazy mapping finds names slowly
+        own = specs_in(part.source)
         unused = {name for name, verdict in verdicts.items() if verdict is Verdict.UNUSED}
         for name, recipe in part.origin.items():
             if not unused.issuperset(distinct_names(recipe)):
@@ -119,40 +121,49 @@ def created_by(part: Part, specs: Specs, session: Session, known: Specs) -> Spec
 
 def claims_of(
     part: Part, index: int, known: Specs, specs: Specs, aliases: Mapping[str, str]
-) -> dict[str, list[Claim]]:
-    """Return what one part, whose tensors are *known*, has for each of the session's *specs*."""
-    found: dict[str, list[Claim]] = {}
-    others = part.source.aliases
-    for new, recipe in part.origin.items():
-        bare = without_output(new)
-        target = specs.get(aliases.get(bare, bare) if aliases else bare)
+) -> list[Claim]:
+    """Return what one part, whose tensors are *known*, has for the session's *specs*."""
+    claims: list[Claim] = []
+    others, spec_of = part.source.aliases, SpecsOf(known).recipe
+    bares = without_outputs(part.origin)
+    targets = map(specs.get, [aliases.get(bare, bare) for bare in bares] if aliases else bares)
+    for bare, recipe, target in zip(bares, part.origin.values(), targets, strict=True):
         if target is not None:
             own = without_aliases(recipe, others) if others else recipe
             old = recipe.name if isinstance(recipe, Taken) else first_name(recipe)
-            match = Match(target, spec_from(own, known), old, index, own)
-            found.setdefault(target.name, []).append((bare, match))
-    return found
+            spec = known[old] if isinstance(recipe, Taken) else spec_of(own)
+            claims.append((bare, match_of((target, spec, old, index, own, False))))
+    return claims
 
 
-def matches_of(part: Part, found: Mapping[str, list[Claim]]) -> tuple[list[Match], list[Tie]]:
+def matches_of(part: Part, claims: Sequence[Claim]) -> tuple[list[Match], list[Tie]]:
     """Return the matches of one part by name alone, and the ties whose values must be equal.
 
     Raise NameConflict naming every two tensors that end on one name.
     """
-    several = {name: claims for name, claims in found.items() if len(claims) > 1}
+    if len({match.target.name for _, match in claims}) == len(claims):
+        return [match for _, match in claims], []
+    found = by_target(claims)
+    matches = {name: of_one[0][1] for name, of_one in found.items()}
+    several = {name: of_one for name, of_one in found.items() if len(of_one) > 1}
     refuse_conflicts(several, part.label)
-    matches = {name: claims[0][1] for name, claims in found.items()}
     ties: list[Tie] = []
-    for name, claims in several.items():
-        chosen = next((match for bare, match in claims if bare == name), claims[0][1])
+    for name, of_one in several.items():
+        chosen = next((match for bare, match in of_one if bare == name), of_one[0][1])
         matches[name] = chosen
-        ties += [Tie(chosen, match) for _, match in claims if match.recipe != chosen.recipe]
+        ties += [Tie(chosen, match) for _, match in of_one if match.recipe != chosen.recipe]
     return list(matches.values()), ties
 
 
-def without_second_best(
-    found: dict[str, list[Claim]], derived: Set[str], synonyms: Set[str]
-) -> dict[str, list[Claim]]:
+def by_target(claims: Iterable[Claim]) -> dict[str, list[Claim]]:
+    """Return what is claimed of each variable."""
+    found: dict[str, list[Claim]] = {}
+    for claim in claims:
+        found.setdefault(claim[1].target.name, []).append(claim)
+    return found
+
+
+def without_second_best(claims: list[Claim], derived: Set[str], synonyms: Set[str]) -> list[Claim]:
     """Return the claims on each variable without those by a lesser name, if there are better ones.
 
     Names that are *derived* say where a tensor lies, and *synonyms* what files of a framework call
@@ -160,18 +171,20 @@ def without_second_best(
     variable is matched by a real one.
     """
     if not derived and not synonyms:
-        return found
+        return claims
+
+    found = by_target(claims)
 
     def is_lesser(bare: str, match: Match) -> bool:
         return bare in synonyms or (bare == match.old and bare in derived)
 
-    best = {n: [c for c in claims if not is_lesser(*c)] for n, claims in found.items()}
-    taken = {match.recipe for claims in best.values() for _, match in claims}
-    return {
-        name: left
-        for name, claims in found.items()
-        if (left := best[name] or [c for c in claims if c[1].recipe not in taken])
-    }
+    best = {n: [c for c in of_one if not is_lesser(*c)] for n, of_one in found.items()}
+    taken = {match.recipe for of_one in best.values() for _, match in of_one}
+    return [
+        claim
+        for name, of_one in found.items()
+        for claim in best[name] or [c for c in of_one if c[1].recipe not in taken]
+    ]
 
 
 def refuse_conflicts(found: Mapping[str, list[Claim]], label: str) -> None:
@@ -211,16 +224,20 @@ def sorted_out(matches: Iterable[Match]) -> tuple[list[Match], list[Match]]:
     fits: list[Match] = []
     unfit: list[Match] = []
     for match in matches:
-        (fits if misfit(match.source, match.target) is None else unfit).append(match)
+        own, wanted = match.source, match.target
+        same = own.shape == wanted.shape and own.dtype == wanted.dtype  # true of most
+        (fits if same or misfit(own, wanted) is None else unfit).append(match)
     return fits, unfit
 
 
-def in_chains(matches: Iterable[Match]) -> dict[str, list[Match]]:
-    """Return *matches* by their target, in the order of the chain."""
-    chains: dict[str, list[Match]] = {}
+def losers(matches: Iterable[Match], winners: Mapping[str, Match]) -> dict[str, tuple[Match, ...]]:
+    """Return those of *matches* that are no *winners*, by target, in the order of the chain."""
+    found: dict[str, tuple[Match, ...]] = {}
     for match in matches:
-        chains.setdefault(match.target.name, []).append(match)
-    return chains
+        name = match.target.name
+        if winners[name] is not match:
+            found[name] = (*found.get(name, ()), match)
+    return found
 
 
 def judged(match: Match, winner: Match | None, parts: Sequence[Part]) -> Misfit:
@@ -250,9 +267,10 @@ def target_verdicts(
             return Verdict.KEPT
         return Verdict.DROPPED if name in withheld else Verdict.MISSING
 
-    names = dict.fromkeys([*specs, *winners, *sorted(mismatched)])
-    loaded = Verdict.LOADED
-    return {name: loaded if name in winners else verdict(name) for name in names}
+    given = dict.fromkeys(specs, Verdict.LOADED)
+    given |= dict.fromkeys((*winners, *sorted(mismatched)), Verdict.LOADED)
+    given |= {name: verdict(name) for name in given if name not in winners}
+    return given
 
 
 def source_verdicts(
@@ -265,30 +283,32 @@ def source_verdicts(
     """Return what becomes of every tensor, for each part.  A tensor that feeds several variables
     has the best of its verdicts.
     """
-    given: list[dict[str, Verdict]] = [{} for _ in parts]
-    unfit = {id(misfit.match) for misfit in misfits}
-    winning, loaded = set(map(id, winners.values())), Verdict.LOADED
-    for match in met:
-        if id(match) in winning:
-            verdict = loaded
-        elif id(match) in unfit:
-            verdict = Verdict.MISMATCHED
-        else:
-            verdict = Verdict.OVERRIDDEN if match.target.name in winners else Verdict.KEPT
-        of_part, recipe = given[match.part], match.recipe
-        for name in (recipe.name,) if isinstance(recipe, Taken) else distinct_names(recipe):
-            first = of_part.setdefault(name, verdict)
-            if first is not verdict:
-                of_part[name] = min(first, verdict, key=BEST_FIRST.index)
+    winning, unfit = set(map(id, winners.values())), {id(misfit.match) for misfit in misfits}
+    losing = [match for match in met if id(match) not in winning]
+    given: list[dict[str, Verdict]] = []
+    for index in range(len(parts)):
+        loaded = tensors_in(m.recipe for m in winners.values() if m.part == index)
+        given.append(dict.fromkeys(loaded, Verdict.LOADED))
+    for match in losing:
+        verdict = Verdict.OVERRIDDEN if match.target.name in winners else Verdict.KEPT
+        verdict = Verdict.MISMATCHED if id(match) in unfit else verdict
+        of_part = given[match.part]
+        for name in match.tensors:
+            of_part[name] = min(of_part.get(name, verdict), verdict, key=BEST_FIRST.index)
     for tie in ties:
         of_part = given[tie.match.part]
         for name in tie.other.tensors:
             of_part.setdefault(name, of_part.get(tie.match.tensors[0], Verdict.KEPT))
-    return tuple(
-        {name: known.get(name) or unmet[name] for name in part.source.specs}
-        for part, known in zip(parts, given, strict=True)
-        for unmet in [unmet_verdicts(part, [n for n in part.source.specs if n not in known])]
-    )
+    return tuple(map(of_all_tensors, parts, given))
+
+
+def of_all_tensors(part: Part, given: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Return the verdicts *given* on tensors of *part*, and one for each that meets no variable."""
+    verdicts = dict.fromkeys(part.source.specs, Verdict.LOADED)
+    unmet = unmet_verdicts(part, [name for name in verdicts if name not in given])
+    verdicts |= given
+    verdicts |= unmet
+    return verdicts
 
 
 def tensors_asked_for(part: Part) -> set[str]:
@@ -302,7 +322,7 @@ def unmet_verdicts(part: Part, names: Sequence[str]) -> dict[str, Verdict]:
     """Return the verdict of each of *names*, whose tensors no variable of the session takes."""
     if not names:
         return {}
-    specs, asked_for = dict(part.source.specs.items()), tensors_asked_for(part)
+    specs, asked_for = specs_in(part.source), tensors_asked_for(part)
     for_training = {n for n in training_only(specs, names) if specs[n].role is None}
     for_training |= slots_in(specs, names)
 

@@ -112,6 +112,9 @@ class Probe:
         if self.prefix and isinstance(names, Names):
             places = names.beginning(self.prefix)
             literals = tuple(text for text in literals if text not in self.prefix)
+        elif literals:
+            places = [place for place, name in enumerate(names) if literals[0] in name]
+            literals = literals[1:MAX_LITERALS]
         for text in literals[:MAX_LITERALS]:
             places = [place for place in places if text in names[place]]
         return places

@@ -8,9 +8,10 @@
 A plan knows names, shapes and dtypes; what a framework does with them it leaves to the session.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from ..names import without_output
@@ -86,6 +87,11 @@ class Match(NamedTuple):
     def tensors(self) -> tuple[str, ...]:
         """The tensors of the source that feed the variable, the first one first."""
         return distinct_names(self.recipe)
+
+
+#: Makes a match of its fields, in half the time.
+match_of: Callable[[tuple[TensorSpec, TensorSpec, str, int, Recipe, bool]], Match]
+match_of = partial(tuple.__new__, Match)
 
 
 @dataclass(frozen=True, slots=True)

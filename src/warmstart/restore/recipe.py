@@ -9,6 +9,7 @@ A recipe is a value: it says what it needs and what comes of it before anything 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +41,10 @@ class Step(ABC):
         """
         return None
 
+    def of(self, inputs: "tuple[Recipe, ...]") -> "Recipe":
+        """Return the recipe of what this step makes of *inputs*; a step back is none."""
+        return Made(self, inputs)
+
     @abstractmethod
     def __str__(self) -> str:
         """Return the step as a rule writes it: "transpose 1 0"."""
@@ -69,6 +74,10 @@ class Made(NamedTuple):
 
 Recipe = Taken | Made
 
+#: Makes a recipe of a step and its inputs, in half the time.
+made_as_it_is: Callable[[tuple[Step, tuple[Recipe, ...]]], Made]
+made_as_it_is = partial(tuple.__new__, Made)
+
 
 def names_in(recipe: Recipe) -> Iterator[str]:
     """Yield the tensors that *recipe* needs, the first one first, each as often as it is needed."""
@@ -91,13 +100,14 @@ def distinct_names(recipe: Recipe) -> tuple[str, ...]:
 def tensors_in(recipes: Iterable[Recipe]) -> set[str]:
     """Return the tensors that any of *recipes* needs."""
     names: set[str] = set()
-    made = []
     for recipe in recipes:
         if isinstance(recipe, Taken):
             names.add(recipe.name)
+        elif len(recipe.inputs) == 1 and isinstance(one := recipe.inputs[0], Taken):
+            names.add(one.name)
         else:
-            made.append(recipe)
-    return names.union(name for recipe in made for name in distinct_names(recipe))
+            names.update(names_in(recipe))
+    return names
 
 
 def first_name(recipe: Recipe) -> str:
@@ -109,9 +119,15 @@ def first_name(recipe: Recipe) -> str:
 
 def specs_by_every_name(source: Source) -> dict[str, TensorSpec]:
     """Return what each tensor of *source* is by each of its names."""
-    specs = dict(source.specs.items())  # one pass: a lazy mapping finds single names slowly
+    specs = specs_in(source)
     specs.update({alias: specs[own] for alias, own in source.aliases.items()})
     return specs
+
+
+def specs_in(source: Source) -> dict[str, TensorSpec]:
+    """Return a copy of the specs of *source*, by one pass: a lazy mapping finds names slowly."""
+    specs = source.specs
+    return dict(specs) if isinstance(specs, dict) else dict(specs.items())
 
 
 def spec_from(recipe: Recipe, specs: Mapping[str, TensorSpec]) -> TensorSpec:
@@ -119,6 +135,31 @@ def spec_from(recipe: Recipe, specs: Mapping[str, TensorSpec]) -> TensorSpec:
     if isinstance(recipe, Taken):
         return specs[recipe.name]
     return recipe.step.spec([spec_from(part, specs) for part in recipe.inputs])
+
+
+@dataclass(frozen=True, slots=True)
+class SpecsOf:
+    """What recipes make of tensors, by shapes worked out once: of very many tensors few differ."""
+
+    tensors: Mapping[str, TensorSpec]
+    _made: dict[tuple[int, str, tuple[int, ...]], TensorSpec] = field(default_factory=dict)
+    _steps: list[Step] = field(default_factory=list)  # so that none takes the place of another
+
+    def recipe(self, recipe: Recipe) -> TensorSpec:
+        """Return `spec_from` of *recipe*."""
+        if isinstance(recipe, Taken):
+            return self.tensors[recipe.name]
+        step, inputs = recipe
+        if len(inputs) != 1:
+            return step.spec([self.recipe(part) for part in inputs])
+        inner = inputs[0]
+        spec = self.tensors[inner.name] if isinstance(inner, Taken) else self.recipe(inner)
+        key = id(step), spec.dtype, spec.shape
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = step.spec([spec])
+            self._steps.append(step)
+        return spec.like(made)
 
 
 def value_from(recipe: Recipe, read: "Callable[[str], np.ndarray]") -> "np.ndarray":
@@ -148,12 +189,12 @@ def with_inputs(recipe: Recipe, inputs: "Mapping[str, Recipe]") -> Recipe:
     """Return *recipe* with other recipes in place of the tensors it takes, by their names."""
     if isinstance(recipe, Taken):
         return inputs.get(recipe.name, recipe)
-    return Made(recipe.step, tuple(with_inputs(part, inputs) for part in recipe.inputs))
+    return recipe.step.of(tuple(with_inputs(part, inputs) for part in recipe.inputs))
 
 
 def made(step: Step, *inputs: Any) -> Recipe:
     """Return what *step* makes of *inputs*, recipes or names."""
-    return Made(step, tuple(Taken(i) if isinstance(i, str) else i for i in inputs))
+    return step.of(tuple(Taken(i) if isinstance(i, str) else i for i in inputs))
 
 
 def after(recipe: Recipe, steps: Iterable[Step]) -> Recipe:

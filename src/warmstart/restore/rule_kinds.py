@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..errors import RuleError
-from ..names import joined, parent, separated, without_output
+from ..names import joined, parent, rescoped, without_output
 from .globs import NewName
 from .patterns import Probe
-from .rows import Outcome, Rows, row_of
+from .rows import Outcome, Rows
 
 #: What a mapping or a function may say of a name: its new name, several of them, or none.
 NewNames = str | Iterable[str] | None
@@ -85,10 +85,18 @@ class Naming(Rule):
 
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
         done = Outcome()
-        for place, row in enumerate(rows):
-            new = self.new_slot_names(row.name) if row.slot else self.new_names(row.name)
-            if new is not None:
-                done.rows[place] = tuple(map(row.called, new)) or (row.dropped(),)
+        gone = []
+        for place, (name, slot) in enumerate(zip(names, rows.slot, strict=True)):
+            new = self.new_slot_names(name) if slot else self.new_names(name)
+            if new is None:
+                continue
+            if len(new) == 1:
+                done.names[place] = new[0]
+            elif new:
+                done.rows[place] = tuple(map(rows[place].called, new))
+            else:
+                gone.append(place)
+        done.dropped = gone
         return done
 
     def new_slot_names(self, slot: str) -> tuple[str, ...] | None:
@@ -124,14 +132,13 @@ class Moving(OneLine):
         return None if new is None else new + slot[len(owner) :]
 
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
-        done = Outcome()
-        changed, moved = done.rows, self.moved
+        changed, moved, slot = dict[int, str](), self.moved, rows.slot
         for place in self.probe.places(names):
-            name, recipe, spec, slot, kept, _ = rows[place]
-            new = self.moved_slot(name) if slot else moved(name)
+            name = names[place]
+            new = self.moved_slot(name) if slot[place] else moved(name)
             if new is not None:
-                changed[place] = (row_of((new, recipe, spec, slot, kept, True)),)
-        return done
+                changed[place] = new
+        return Outcome(changed)
 
     def idle(self, names: Sequence[str]) -> list[tuple[str, str]]:
         """Return the rule if it matches none of *names*, groups and all."""
@@ -148,7 +155,7 @@ class Rename(Moving):
     line: Written
 
     def moved(self, name: str) -> str | None:
-        match = self.probe.regex.fullmatch(name) or self.probe.match(name)
+        match = self.probe.match(name)
         return None if match is None else name_of(self.new(match), name)
 
 
@@ -160,12 +167,12 @@ class Choosing(Rule):
 
     def meant(self, rows: Rows, names: Sequence[str]) -> set[int]:
         """Return the places of what any of the patterns matches, and of the slots of that."""
-        near = {place for probe in self.patterns for place in probe.places(names)}
+        slot = rows.slot
         return {
             place
-            for place in near
-            if self.matches(names[place])
-            or (rows[place].slot and self.matches(parent(names[place])))
+            for probe in self.patterns
+            for place in probe.places(names)
+            if probe(names[place]) or (slot[place] and self.matches(parent(names[place])))
         }
 
     def matches(self, name: str) -> bool:
@@ -195,8 +202,7 @@ class Drop(Choosing):
         return len(self.patterns) == 1
 
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
-        gone = self.meant(rows, names)
-        return Outcome({place: (rows[place].dropped(),) for place in gone})
+        return Outcome(dropped=self.meant(rows, names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +213,8 @@ class Keep(Choosing):
     patterns: tuple[Probe, ...]
 
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
-        kept = self.meant(rows, names)
-        gone = (place for place in range(len(rows)) if place not in kept)
-        return Outcome({place: (rows[place].dropped(),) for place in gone})
+        meant = self.meant(rows, names)
+        return Outcome(dropped=[place for place in range(len(rows)) if place not in meant])
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +299,9 @@ class Scope(Moving):
         if match is None:
             return None
         *key, between, below = match.groups()
-        old = between or self.separators[0]
-        new = self.separators[1] or old
-        return joined(self.new(tuple(key)), separated(without_output(below), old, new), new)
+        old, new = self.separators
+        old = between or old
+        return rescoped(below, self.new(tuple(key)), old, new or old)
 
     def moved_slot(self, slot: str) -> str | None:
         return self.under_owner(slot)  # what tells a slot from its variable separates no scopes

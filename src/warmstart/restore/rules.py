@@ -12,12 +12,12 @@ from typing import Any
 
 from ..binary.garbage import collection_paused
 from ..errors import NameConflict, RuleError
-from ..names import near, without_output
+from ..names import near
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .grammar import parse
-from .recipe import Recipe, Taken, first_name, taken, tensors_in, without_aliases
-from .rows import Flow, Outcome, Row, Rows, row_of
+from .recipe import Recipe, first_name, taken, tensors_in, without_aliases
+from .rows import Outcome, Rows
 from .rule_kinds import Rule
 from .value_rules import Fit
 
@@ -36,6 +36,7 @@ class Seen:
     ties: Mapping[str, str] = field(default_factory=dict)  # a name -> the one that stands for it
     slots: Collection[str] = ()  # names that stand under their variable's and follow it
     fellows: Collection[str] = ()  # names of which those of one tensor are dropped together
+    recipes: Mapping[str, Recipe] | None = None  # `taken` of all, if someone has made them before
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,6 @@ class Ruled:
     withheld: frozenset[str]  # the names that what was dropped would have ended on
     left: dict[str, str] = field(default_factory=dict)  # slot that cannot follow -> why
     fits: tuple[Fit, ...] = ()  # what to do about other shapes, in order
-
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -84,29 +84,25 @@ def trace(rules: Iterable[Rule], seen: Seen) -> Trace:
 def traced(rules: Sequence[Rule], seen: Seen) -> Trace:
     """Return `trace`, while no garbage is looked for: all that is made is kept."""
     ties = seen.ties
-    slots = seen.slots
-    recipes = taken(seen.specs)
-    flow = Flow.of(
-        row_of((without_output(name), recipes[name], spec, name in slots, True, False))
-        for name, spec in seen.specs.items()
-        if not name.startswith(RUN_PREFIX)
-    )
-    notes = Notes(first=flow.names.copy())
+    recipes = taken(seen.specs) if seen.recipes is None else seen.recipes
+    ruled = {name: r for name, r in recipes.items() if not name.startswith(RUN_PREFIX)}
+    rows = Rows.taken(ruled, seen.specs, seen.slots)
+    notes = Notes(first=rows.names.copy())
     for rule in rules:
-        apply_one(rule, flow, seen, notes)
-    rows = flow.rows
-    origin = without_conflicts((row for row in rows if row.kept), ties)
-    origin |= {name: Taken(name) for name in seen.specs if name.startswith(RUN_PREFIX)}
-    there = {ties.get(name, name) for name in tensors_in(origin.values())}
-    ruled = Ruled(
+        apply_one(rule, rows, seen, notes)
+    origin = origin_of(rows, ties)
+    origin |= {name: recipe for name, recipe in recipes.items() if name not in ruled}
+    there = tensors_in(origin.values())
+    there = {ties.get(name, name) for name in there} if ties else there
+    result = Ruled(
         origin=origin,
-        dropped=tuple(name for name in seen.specs if name not in there and name not in ties),
-        withheld=frozenset(row.name for row in rows if not row.kept),
+        dropped=tuple([name for name in seen.specs if name not in there and name not in ties]),
+        withheld=frozenset(rows.names[place] for place in rows.those_dropped()),
         left=notes.left,
         fits=tuple(rule for rule in rules if isinstance(rule, Fit)),
     )
     faults = [text for old, text in notes.faults if ties.get(old, old) in there]
-    return Trace(ruled, notes.idle, list(dict.fromkeys(faults)))
+    return Trace(result, notes.idle, list(dict.fromkeys(faults)))
 
 
 @dataclass(slots=True)
@@ -120,23 +116,24 @@ class Notes:
     left: dict[str, str] = field(default_factory=dict)
 
 
-def apply_one(rule: Rule, flow: Flow, seen: Seen, notes: Notes) -> None:
-    """Change *flow* by one *rule*; what is wrong with it goes into *notes*."""
-    done = rule.on(flow.rows, flow.names)
-    if not used(rule, done, flow.rows):
-        notes.idle += idle_parts(rule, flow.rows, notes)
-    if done.rows:
+def apply_one(rule: Rule, rows: Rows, seen: Seen, notes: Notes) -> None:
+    """Change *rows* by one *rule*; what is wrong with it goes into *notes*."""
+    done = rule.on(rows, rows.names)
+    if not used(rule, done, rows):
+        notes.idle += idle_parts(rule, rows, notes)
+    changes = any(True for _ in done.places())
+    if changes:
         notes.left_over = None
     notes.faults += done.faults
     notes.left |= done.left
-    flow.change(done.rows)
-    if seen.fellows and rule.drops and done.rows:
-        flow.rows = together(flow.rows, seen)
+    rows.change(done)
+    if seen.fellows and rule.drops and changes:
+        rows.change(Outcome(dropped=together(rows, seen)))
 
 
 def used(rule: Rule, done: Outcome, rows: Rows) -> bool:
     """Return whether *rule* surely matches a name, by what it did: looking again takes as long."""
-    return rule.single and any(rows[place].kept and not rows[place].slot for place in done.rows)
+    return rule.single and any(rows.kept[p] and not rows.slot[p] for p in done.places())
 
 
 def fellows_of(source: Source) -> set[str]:
@@ -170,44 +167,39 @@ def refuse_fits(fits: Collection[Fit]) -> None:
         raise RuleError("\n".join([head, *lines]))
 
 
-def together(rows: Rows, seen: Seen) -> list[Row]:
-    """Return *rows* where what is dropped under one of its fellows is under the others too."""
-    ties, fellows = seen.ties, seen.fellows
-    olds = [row.old for row in rows]
-    gone = {
-        ties.get(old, old)
-        for row, old in zip(rows, olds, strict=True)
-        if not row.kept and old in fellows
-    }
-    return [
-        row.dropped() if old in fellows and ties.get(old, old) in gone else row
-        for row, old in zip(rows, olds, strict=True)
-    ]
+def together(rows: Rows, seen: Seen) -> list[int]:
+    """Return the places of what goes, under any of its names, as one of its fellows has gone."""
+    olds = enumerate(map(first_name, rows.recipes))
+    tied = [(place, seen.ties.get(old, old)) for place, old in olds if old in seen.fellows]
+    gone = {tensor for place, tensor in tied if not rows.kept[place]}
+    return [place for place, tensor in tied if tensor in gone]
 
 
-def without_conflicts(kept: Iterable[Row], ties: Mapping[str, str]) -> dict[str, Recipe]:
+def origin_of(rows: Rows, ties: Mapping[str, str]) -> dict[str, Recipe]:
     """Return new name -> recipe, or raise naming every two tensors that end on one name."""
-    origin: dict[str, Recipe] = {}
-    conflicts: list[str] = []
-    for row in kept:
-        recipe = row.recipe
-        old = recipe.name if isinstance(recipe, Taken) else row.old
-        first = origin.setdefault(row.name if row.renamed else old, recipe)
-        if first is not row.recipe and (
-            without_aliases(first, ties) != without_aliases(row.recipe, ties)
-        ):
-            conflicts.append(f"  {first_name(first)!r} and {old!r} are both {row.name!r}")
+    names, recipes = rows.asked_for()
+    origin = dict(zip(names, recipes, strict=True))
+    if len(origin) == len(names):
+        return origin
+    asked = list(zip(names, recipes, strict=True))
+    origin = dict(reversed(asked))  # the first of each
+    conflicts = [
+        f"  {first_name(origin[name])!r} and {first_name(recipe)!r} are both {name!r}"
+        for name, recipe in asked
+        if origin[name] is not recipe
+        and without_aliases(origin[name], ties) != without_aliases(recipe, ties)
+    ]
     if conflicts:
         raise NameConflict(
             "\n".join(["two tensors end on one name; drop or rename one of them:", *conflicts])
         )
-    return origin
+    return {name: origin[name] for name, _ in asked}
 
 
 def idle_parts(rule: Rule, rows: Rows, notes: Notes) -> list[str]:
     """Return a line for each part of *rule* that matches no name; the first ones with a hint."""
     if notes.left_over is None:  # the next idle rule is looked for among the same names
-        notes.left_over = list(dict.fromkeys(row.name for row in rows if row.kept))
+        notes.left_over = list(dict.fromkeys(rows.names[place] for place in rows.those_kept()))
     parts = rule.idle(notes.left_over)
     before = rule.idle(notes.first) if parts else []
     return [

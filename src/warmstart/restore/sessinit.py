@@ -28,7 +28,6 @@ from .matching import make_plan
 from .plan import Part, Plan
 from .recipe import (
     Recipe,
-    Taken,
     first_name,
     spec_from,
     specs_by_every_name,
@@ -294,7 +293,7 @@ def seen_of(part: Part) -> Seen:
     slots, shared = slots_in(known, part.source.specs), fellows_of(part.source)
     origin = part.origin
     if not aliases and is_whole(part):
-        return Seen(known, slots=slots)
+        return Seen(known, slots=slots, recipes=origin)
     own = {name: without_aliases(recipe, aliases) for name, recipe in origin.items()}
     return Seen(
         specs={name: spec_from(recipe, known) for name, recipe in own.items()},
@@ -306,8 +305,9 @@ def seen_of(part: Part) -> Seen:
 
 def is_whole(part: Part) -> bool:
     """Return whether *part* is asked for all tensors of its source, each by its own name."""
-    same = all(isinstance(recipe, Taken) and recipe.name == n for n, recipe in part.origin.items())
-    return same and len(part.origin) == len(part.source.specs)
+    origin = part.origin
+    same = len(origin) == len(part.source.specs)
+    return same and list(origin.values()) == list(zip(origin, strict=True))  # of `Taken`, tuples
 
 
 def ruled_part(part: Part, ruled: Ruled) -> Part:

@@ -37,10 +37,10 @@ class Several(OneLine):
         """Return the slots of what the patterns may match: variable -> what it is -> place."""
         found: dict[str, dict[str, int]] = {}
         for place in dict.fromkeys(p for probe in self.probes for p in probe.places(names)):
-            row = rows[place]
-            if row.slot and row.kept:
-                owner = parent(row.name)
-                found.setdefault(owner, {})[inside(row.name, owner) or row.name] = place
+            if rows.slot[place] and rows.kept[place]:
+                name = names[place]
+                owner = parent(name)
+                found.setdefault(owner, {})[inside(name, owner) or name] = place
         return found
 
 
@@ -89,7 +89,9 @@ class Gather(Several):
             else:
                 done.rows |= dict.fromkeys(at, ()) | {at[0]: (made,)}
 
-    def merged(self, slots: Rows, owners: Rows, name: str, n_inputs: int) -> Row | None:
+    def merged(
+        self, slots: Sequence[Row], owners: Sequence[Row], name: str, n_inputs: int
+    ) -> Row | None:
         """Return the slot called *name* that is made of *slots*, or None if none can be."""
         if len(slots) != n_inputs:
             return None
@@ -237,7 +239,7 @@ class Unstacking(Scatter):
 
 def keyed(probe: Probe, rows: Rows, names: Sequence[str]) -> dict[Key, int]:
     """Return what the wildcards of *probe* stand for -> the place of the row that it matches."""
-    places = (p for p, name in matching(probe, rows, names) if rows[p].name == name)
+    places = (p for p, name in matching(probe, rows, names) if names[p] == name)
     return {match.groups(""): p for p in places if (match := probe.match(names[p]))}
 
 

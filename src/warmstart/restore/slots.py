@@ -8,7 +8,7 @@ too, so that a layer that happens to be called `Adam` is not.
 import re
 from collections.abc import Collection, Container, Iterable, Mapping
 
-from ..names import inside, parent
+from ..names import inside, parent, parents
 from ..spec import TensorSpec
 
 #: Optimizers whose slots bear their name: those of tf.compat.v1.train, then of tf.contrib and BERT.
@@ -82,9 +82,13 @@ def training_only(
 
 def slots_in(specs: Mapping[str, TensorSpec], names: Iterable[str]) -> set[str]:
     """Return those of *names* that are slots: by role, or else since they stand under another."""
-    named = [(name, specs[name].role) for name in names]
-    slots = {name for name, role in named if role == "slot"}
-    owners = [(name, parent(name)) for name, role in named if role is None]
-    scopes = {owner for _, owner in owners}
+    names = list(names)
+    found = [specs[name] for name in names]
+    slots = {name for name, spec in zip(names, found, strict=True) if spec.role == "slot"}
+    unsaid = [name for name, spec in zip(names, found, strict=True) if spec.role is None]
+    owners = parents(unsaid)
+    scopes = set(owners)
     there = scopes.intersection(specs) | {scope for scope in scopes if f"{scope}:0" in specs}
-    return slots.union(name for name, owner in owners if owner in there) if there else slots
+    if not there:
+        return slots
+    return slots.union(n for n, owner in zip(unsaid, owners, strict=True) if owner in there)

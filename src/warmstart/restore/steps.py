@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import RuleError
 from ..spec import TensorSpec, dtype_name, numpy_dtype, shape_text
 from .fit import INTEGERS, holds, kind_of
-from .recipe import Recipe, Step, made
+from .recipe import Made, Recipe, Step, made
 
 if TYPE_CHECKING:
     import numpy as np
@@ -309,6 +309,12 @@ class Take(Step):
         (array,) = arrays
         before = self.axis % array.ndim
         return array[(slice(None),) * before + (self.place, ...)]
+
+    def of(self, inputs: tuple[Recipe, ...]) -> Recipe:
+        (whole,) = inputs
+        if isinstance(whole, Made) and whole.step == Stack(self.axis):
+            return whole.inputs[self.place]  # else each of very many parts would need all others
+        return Made(self, inputs)
 
     def __str__(self) -> str:
         return f"take {self.place} of axis {self.axis}"

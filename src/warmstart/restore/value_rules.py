@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..spec import TensorSpec
 from .fit import kind_of
 from .patterns import Probe
-from .recipe import Step
+from .recipe import Step, made_as_it_is
 from .rows import Outcome, Row, Rows, is_one, matching, tried
 from .rule_kinds import OneLine, Written
 from .steps import Cast
@@ -39,17 +39,17 @@ class Transform(OnPattern):
     def on(self, rows: Rows, names: Sequence[str]) -> Outcome:
         done = Outcome()
         followers = []
-        changed: dict[tuple[str, tuple[int, ...]], TensorSpec] = {}  # most have few shapes
+        alike: dict[tuple[str, tuple[int, ...]], TensorSpec] = {}  # most have few shapes
         for place, name in matching(self.probe, rows, names):
-            row = rows[place]
-            spec = row.spec
-            if row.name != name:
+            spec = rows.specs[place]
+            if names[place] != name:
                 followers.append((place, name))
-            elif (known := changed.get((spec.dtype, spec.shape))) is not None:
-                done.rows[place] = (row.made(self.step, known),)
-            elif not self.spares(spec) and self.change(place, row, done):
-                changed[spec.dtype, spec.shape] = done.rows[place][0].spec
-        owners = {rows[p].name: rows[p].spec for p in done.rows} if followers else {}
+            elif (made := alike.get((spec.dtype, spec.shape))) is not None:
+                recipe = made_as_it_is((self.step, (rows.recipes[place],)))
+                done.made[place] = recipe, spec.like(made)
+            elif not self.spares(spec) and self.change(place, rows[place], done):
+                alike[spec.dtype, spec.shape] = done.made[place][1]
+        owners = {names[p]: rows.specs[p] for p in done.made} if followers else {}
         for place, owner in followers:
             if not self.spares(rows[place].spec):
                 self.follow(place, rows[place], owners.get(owner), done)
@@ -70,8 +70,8 @@ class Transform(OnPattern):
         if isinstance(made, str):
             done.faults.append((row.old, f"{self}: {made.removeprefix(f'{self.step}: ')}"))
         else:
-            done.rows[place] = (made,)
-        return place in done.rows
+            done.made[place] = made.recipe, made.spec
+        return place in done.made
 
     def follow(self, place: int, slot: Row, owner: TensorSpec | None, done: Outcome) -> None:
         """Note in *done* what becomes of the slot of a variable that is changed."""
@@ -83,7 +83,7 @@ class Transform(OnPattern):
         if isinstance(made, str):
             done.leave(place, slot, f"cannot follow {self}")
         else:
-            done.rows[place] = (made,)
+            done.made[place] = made.recipe, made.spec
 
 
 @dataclass(frozen=True, slots=True)
