@@ -7,8 +7,8 @@ from warmstart.errors import NameConflict, RestoreMismatch
 from warmstart.restore.matching import make_plan
 from warmstart.restore.plan import Part
 from warmstart.restore.recipe import Made, Taken, made
-from warmstart.restore.run import carry_out
 from warmstart.restore.rules import Seen, apply
+from warmstart.restore.run import carry_out
 from warmstart.restore.steps import Concatenate, Flip, Slice, Stack, Take, Transpose
 from warmstart.source import DictSource, Source
 from warmstart.spec import TensorSpec
