@@ -88,7 +88,8 @@ class Source(ABC):
     def pieces(self) -> "Mapping[str, Sequence[Box]]":
         """Tensors of which this process has only pieces, among several processes: name -> where.
 
-        `read_slice` gives a piece; whole they are in no process, and cannot be read.
+        `read_slice` gives a piece; whole they are in no process, and cannot be read.  Where there
+        are more processes than rows, a piece may be empty.
         """
         return {}
 

@@ -50,8 +50,13 @@ def values_of(
 
     An error in reading ends with *otherwise*.
     """
+    import numpy as np
+
     for piece in pieces:
         match = piece.match
+        if 0 in box_shape(piece.box):  # nothing to read, but a slot to be made
+            yield piece, piece.box, np.empty(box_shape(piece.box), match.target.numpy_dtype)
+            continue
         box = common(piece.box, whole_box(match.source.shape))  # less than it of values put *onto*
         if box is None:
             continue

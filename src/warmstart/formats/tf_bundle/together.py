@@ -96,7 +96,7 @@ class Saving:
 
     def say(self) -> bytes:
         """Return what this process has, having checked that a bundle can hold it."""
-        source, pieces = self.source, self.source.pieces
+        source, pieces = self.source, stored_pieces(self.source)
         keys, _ = checked(source)
         has = {
             keys[name]: [
@@ -162,6 +162,11 @@ class Saving:
         entries = merged(dict(entries_in(table)) for table in said)
         commit(self.prefix, self.shards, with_aliases(entries, self.aliases))
         return b""
+
+
+def stored_pieces(source: Source) -> dict[str, list[Box]]:
+    """Return the pieces of *source* that have values."""
+    return {n: [b for b in boxes if 0 not in box_shape(b)] for n, boxes in source.pieces.items()}
 
 
 def entries_in(table: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -230,7 +235,7 @@ class OwnPart(ListedSource):
         self._places: dict[str, tuple[str, Box | None]] = {}
         self.keys: dict[str, bytes] = {}
         self.wholes: dict[bytes, bytes] = {}  # the entries of tensors in pieces
-        pieces = source.pieces
+        pieces = stored_pieces(source)
         for name, spec in source.specs.items():
             key = keys[name]
             boxes: Iterable[Box | None] = pieces.get(name, [None])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from ...boxes import Box, box_shape
+from ...boxes import Box
 from ...layer import Layer
 from ...processes import Processes
 from ...source import Index, no_such_tensor
@@ -221,7 +221,7 @@ class TorchSession(Session):
         box = shards.piece_of(self._last_seen(name)[0])
         if box is None or name in self._seen.aliases:
             raise KeyError(name)
-        return filled(box)
+        return (box,)
 
     def _all_pieces(self) -> dict[str, tuple[Box, ...]]:
         variables = self._look()
@@ -229,7 +229,7 @@ class TorchSession(Session):
         tensors |= {name: slot.tensor for name, slot in self._slots.items()}
         tensors |= self._named_optimizer(variables).coming_shared()
         found = {name: shards.piece_of(tensor) for name, tensor in tensors.items()}
-        return {name: filled(box) for name, box in found.items() if box is not None}
+        return {name: (box,) for name, box in found.items() if box is not None}
 
     def _all_specs(self) -> dict[str, TensorSpec]:
         variables = self._look()
@@ -246,8 +246,3 @@ class TorchSession(Session):
                 "no shape is known yet of %s: left out until one batch has run through the module",
                 ", ".join(sorted(lazy)),
             )
-
-
-def filled(box: Box) -> tuple[Box, ...]:
-    """Return *box* as the pieces of a tensor: none where it is empty."""
-    return () if 0 in box_shape(box) else (box,)

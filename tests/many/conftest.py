@@ -1,0 +1,52 @@
+"""Several processes of torch.distributed at the call of a test."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., list[Any]]
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[subprocess.Popen[str]]:
+    """The process that the others are forked from."""
+    program = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+    with subprocess.Popen(
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def outcomes(zygote: subprocess.Popen[str]) -> Run:
+    """Return a function that runs one of `torch_scenarios` in several processes.
+
+    It returns for each {"returned": value}, {"raised": class, "text": message} or {"killed": 9}.
+    """
+
+    def run(function: str, count: int, folder: Path, **arguments: Any) -> list[Any]:
+        task = {"function": function, "count": count, "folder": str(folder)}
+        print(json.dumps({**task, "arguments": arguments}), file=zygote.stdin)
+        assert zygote.stdout is not None
+        found: list[Any] = json.loads(zygote.stdout.readline())
+        return found
+
+    return run
+
+
+@pytest.fixture
+def together(outcomes: Run) -> Run:
+    """Return a function like `outcomes` for what must succeed: it returns what each returned."""
+
+    def run(*args: Any, **arguments: Any) -> list[Any]:
+        found = outcomes(*args, **arguments)
+        assert [set(each) for each in found] == [{"returned"}] * len(found), found
+        return [each["returned"] for each in found]
+
+    return run

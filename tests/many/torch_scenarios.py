@@ -1,0 +1,165 @@
+"""What the processes of the tests do: each function is run in all of them at once."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+import warmstart as ws
+from warmstart.formats.tf_bundle.shards import Shards
+from warmstart.formats.tf_bundle.together import save_together
+
+SHAPES = {"0.weight": (7, 5), "0.bias": (7,), "3.weight": (3, 7), "3.bias": (3,)}
+
+
+def net(seed: int = 0, device: str = "cpu") -> nn.Sequential:
+    """Return a module whose first dimensions no number of processes divides."""
+    torch.manual_seed(seed)
+    with torch.device(device):
+        return nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Dropout(0.2), nn.Linear(7, 3))
+
+
+def distributed(kind: str, module: nn.Module) -> nn.Module:
+    """Return *module* as several processes have it."""
+    count = dist.get_world_size()
+    if kind == "ddp":
+        return DistributedDataParallel(module)
+    if kind in ("fsdp", "hsdp"):
+        if kind == "hsdp":
+            mesh = init_device_mesh("cpu", (2, count // 2), mesh_dim_names=("replicate", "shard"))
+        else:
+            mesh = init_device_mesh("cpu", (count,))
+        for layer in (module[0], module[3]):
+            fully_shard(layer, mesh=mesh)
+        return fully_shard(module, mesh=mesh)
+    assert kind == "plain"
+    return module
+
+
+def optimizer_of(module: nn.Module, name: str = "AdamW") -> torch.optim.Optimizer:
+    options = {"SGD": {"momentum": 0.9}}.get(name, {})
+    made: torch.optim.Optimizer = getattr(torch.optim, name)(module.parameters(), lr=0.1, **options)
+    return made
+
+
+def train(module: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    """Take some steps on batches that every process draws alike."""
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        module(torch.randn(8, 5, generator=generator)).square().sum().backward()
+        optimizer.step()
+
+
+def whole(value: Any) -> Any:
+    """Return all of a tensor of several processes: by a gather, which the library never does."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
+
+
+def everything(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return every variable and slot, as PyTorch itself gathers them."""
+    inner = module.module if isinstance(module, DistributedDataParallel) else module
+    names = {id(p): name for name, p in inner.named_parameters()}
+    found = {name: whole(value) for name, value in inner.state_dict().items()}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            found[f"{names[id(parameter)]}/{key}"] = whole(value)
+    return {name: value.detach().clone() for name, value in found.items()}
+
+
+def differing(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Return the names of what is not bit for bit the same."""
+    names = [*found, *(name for name in expected if name not in found)]
+    return [
+        name
+        for name in names
+        if name not in found
+        or name not in expected
+        or not np.array_equal(np.asarray(found[name]), np.asarray(expected[name]))
+    ]
+
+
+def save(folder: Path, kind: str, steps: int = 2, optimizer: str = "AdamW") -> dict[str, Any]:
+    """Save a module that was trained, and compare the file with what PyTorch gathers."""
+    module = distributed(kind, net())
+    optim = optimizer_of(module, optimizer)
+    train(module, optim, steps)
+    session = ws.session_for(module, optimizer=optim)
+    save_together(session, folder / "m", session.processes)
+    expected = everything(module, optim)
+    with ws.open(folder / "m") as source:
+        found = {name: np.array(source.read(name)) for name in source.specs}
+    return {
+        "differing": differing(found, expected),
+        "roles": {name: spec.role for name, spec in session.specs.items()},
+        "pieces": {name: [[(s.start, s.stop) for s in box] for box in boxes]
+                   for name, boxes in session.pieces.items()},
+    }  # fmt: skip
+
+
+def load(folder: Path, kind: str, optimizer: str = "AdamW", meta: bool = False) -> dict[str, Any]:
+    """Start a new module from what was saved; compare it with the file, and count bytes."""
+    module = distributed(kind, net(seed=5, device="meta" if meta else "cpu"))
+    if meta:
+        module.to_empty(device="cpu")
+    optim = optimizer_of(module, optimizer)
+    session = ws.session_for(module, optimizer=optim)
+    counted = Counted()
+    with counted:
+        report = ws.SmartInit(folder / "m").init(session)
+    with ws.open(folder / "m") as source:
+        expected = {n: np.array(source.read(n)) for n, s in source.specs.items() if s.role != "run"}
+    needed = sum(
+        sum(math.prod(side.stop - side.start for side in box) for box in session.pieces[name])
+        * spec.numpy_dtype.itemsize
+        if name in session.pieces
+        else spec.nbytes
+        for name, spec in session.specs.items()
+    )
+    return {
+        "differing": differing(everything(module, optim), expected),
+        "loaded": len(report.plan.matches),
+        "variables": len(session.specs),
+        "read": counted.nbytes,
+        "needed": needed,
+    }
+
+
+class Counted:
+    """Counts the different bytes of data files that are asked for."""
+
+    def __init__(self) -> None:
+        self.touched: dict[int, list[tuple[int, int]]] = {}
+
+    def __enter__(self) -> None:
+        self._bytes_of = Shards.bytes_of
+        touched, bytes_of = self.touched, self._bytes_of
+
+        def counting(shards: Shards, entry: Any) -> memoryview:
+            run = entry.offset, entry.offset + entry.size
+            if entry.dtype != "string":
+                touched.setdefault(entry.shard, []).append(run)
+            return bytes_of(shards, entry)
+
+        Shards.bytes_of = counting
+
+    def __exit__(self, *_: object) -> None:
+        Shards.bytes_of = self._bytes_of
+
+    @property
+    def nbytes(self) -> int:
+        total = 0
+        for runs in self.touched.values():
+            end = 0
+            for begin, stop in sorted(runs):
+                total += max(0, stop - max(begin, end))
+                end = max(end, stop)
+        return total
