@@ -1,6 +1,7 @@
 """What the processes of the tests do: each function is run in all of them at once."""
 
 import math
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,14 @@ def whole(value: Any) -> Any:
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
+def inner(module: nn.Module) -> nn.Module:
+    return module.module if isinstance(module, DistributedDataParallel) else module
+
+
 def everything(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return every variable and slot, as PyTorch itself gathers them."""
-    inner = module.module if isinstance(module, DistributedDataParallel) else module
-    names = {id(p): name for name, p in inner.named_parameters()}
-    found = {name: whole(value) for name, value in inner.state_dict().items()}
+    names = {id(p): name for name, p in inner(module).named_parameters()}
+    found = {name: whole(value) for name, value in inner(module).state_dict().items()}
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
             found[f"{names[id(parameter)]}/{key}"] = whole(value)
@@ -163,3 +167,66 @@ class Counted:
                 total += max(0, stop - max(begin, end))
                 end = max(end, stop)
         return total
+
+
+def run(
+    folder: Path,
+    kind: str = "ddp",
+    *,
+    max_epoch: int = 2,
+    stop_at: int = 0,
+    config: str = "AutoResumeTrainConfig",
+    every_steps: int | None = 3,
+    timeout: float = 60.0,
+    **more: Any,
+) -> dict[str, Any]:
+    """Train as `torchrun` would have it, on data that is divided; return all that came of it."""
+    rank, count = dist.get_rank(), dist.get_world_size()
+    random.seed(rank)
+    np.random.seed(rank)
+    module = distributed(kind, net())
+    torch.manual_seed(rank + 10)  # each process draws its own masks
+    optim = optimizer_of(module)
+    generator = np.random.default_rng(0)
+    inputs = generator.standard_normal((64, 5)).astype(np.float32)
+    seen: list[float] = []
+
+    def stop(trainer: ws.Trainer, metrics: Mapping[str, float]) -> None:
+        np.random.standard_normal()
+        seen.append(metrics["loss"])
+        if trainer.step == stop_at:
+            trainer.stopping = True
+
+    ws.logger.set_logger_dir(folder)
+    callbacks = [
+        ws.Callback(after_step=stop),
+        ws.MinSaver("loss"),
+        ws.ModelSaver(every_steps, at_end=False, max_to_keep=2),
+    ]
+    trainer = ws.launch_train(
+        getattr(ws, config)(
+            model=ws.TorchModel(
+                module,
+                loss=nn.functional.mse_loss,
+                optimizer=optim,
+                scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optim, 21),
+            ),
+            data=ws.Batches((inputs, inputs[:, :3]), 8, part=(rank, count)),
+            callbacks=callbacks,
+            max_epoch=max_epoch,
+            process_timeout=timeout,
+            **more,
+        )
+    )
+    values = {name: value.tolist() for name, value in everything(module, optim).items()}
+    own = {name: t.tolist() for name, t in inner(module).named_buffers()}
+    generators = [random.random(), np.random.random(), torch.rand(1).item()]
+    return {
+        "step": trainer.step,
+        "resumed": trainer.resumed_from and trainer.resumed_from.name,
+        "values": values,
+        "own": own,
+        "generators": generators,
+        "losses": seen,
+        "metrics": trainer.metrics,
+    }

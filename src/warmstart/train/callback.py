@@ -34,6 +34,8 @@ class Callback:
     #: Names this callback's state in a saved run; "" means it has none.
     key: str = ""
     turn: int = ORDINARY
+    #: Whether of several processes that train together only process 0 has use for it.
+    first_process_only: bool = False
 
     def __init__(
         self,

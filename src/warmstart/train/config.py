@@ -1,12 +1,14 @@
 """A training as a value."""
 
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import described
 from ..names import Pattern
+from ..processes import TIMEOUT, Processes
 from .callback import Callback, listed
 from .trainer import Model, Trainer, check_trainable
 
@@ -23,6 +25,7 @@ class TrainConfig:
     starting_epoch: int = 1
     steps_per_epoch: int | None = None
     accept: Pattern | Iterable[Pattern] = ()
+    process_timeout: float = TIMEOUT
 
     def __post_init__(self) -> None:
         check_trainable(self.model)
@@ -63,5 +66,19 @@ def launch_train(config: TrainConfig) -> Trainer:
         )
     trainer = Trainer(config.model)
     arguments = {f.name: getattr(config, f.name) for f in fields(TrainConfig) if f.name != "model"}
-    trainer.train(**arguments, resume_from=config.resume_from())
+    trainer.train(**arguments, resume_from=chosen(config, trainer.session.processes))
     return trainer
+
+
+def chosen(config: TrainConfig, processes: Processes) -> Path | None:
+    """Return the checkpoint to go on from, the same one in all *processes*."""
+    processes = replace(processes, timeout=config.process_timeout)
+
+    def say() -> bytes:
+        path = config.resume_from()
+        return b"" if path is None else os.fsencode(path.absolute())
+
+    if processes.count == 1:
+        return config.resume_from()
+    path = processes.agree("choosing the checkpoint to go on from", say)
+    return Path(os.fsdecode(path)) if path else None

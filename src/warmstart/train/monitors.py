@@ -33,6 +33,7 @@ class JSONWriter(Callback):
     """
 
     turn = MONITOR
+    first_process_only = True
 
     def __init__(
         self, *, filename: str = "stats.jsonl", folder: str | os.PathLike[str] | None = None
@@ -114,6 +115,7 @@ class TensorBoardWriter(Callback):
     """
 
     turn = MONITOR
+    first_process_only = True
 
     def __init__(self, *, folder: str | os.PathLike[str] | None = None) -> None:
         self.folder = folder

@@ -18,6 +18,7 @@ class ProgressBar(Callback):
     """Show the loss, the rate, the time left: one line redrawn on a terminal, one an epoch else."""
 
     turn = MONITOR
+    first_process_only = True
 
     def __init__(self, *, file: TextIO | None = None) -> None:
         self._file = file

@@ -19,8 +19,11 @@ from ..errors import CheckpointError, ResumeError, full_text, noting
 from ..formats import locate, open_source
 from ..formats.tf_bundle.state import FILE_NAME
 from ..restore.resume import resume as restore_variables
+from ..source import Source
 from . import logger
 from .data import place_in
+from .processes import ROOT, state_of, values_of
+from .run_state import random_states
 from .snapshot import saved_state
 from .tensorpack import Place, tensorpack_place
 
@@ -84,12 +87,17 @@ def resume(trainer: "Trainer", path: Path) -> None:
     _, found = locate(path)
     with noting(f"while resuming from {found}"), open_source(found) as source:
         state = saved_state(source)
+        own: Source = source
+        if state is not None:
+            here = {"random": random_states(), "session": trainer.session.state()}
+            own = values_of(source, trainer.processes, state.get(ROOT, 1))
+            state = state_of(source, state, trainer.processes, here)
         if state is None:
             resume_without_state(trainer, tensorpack_place(found, trainer.accepts("epoch")))
         else:
             refuse(faults_of(trainer, state), trainer.accepts)
             load_place(trainer, state["data"])
-        restore_variables(trainer.session, source, trainer.accept)
+        restore_variables(trainer.session, own, trainer.accept)
         if state is not None:
             trainer.load_state(state)
     trainer.resumed_from = found

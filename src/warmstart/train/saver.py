@@ -58,15 +58,17 @@ class ModelSaver(Callback):
     def start(self, trainer: "Trainer") -> None:
         now = time.time()
         self._folder = logger.folder_for(self.checkpoint_dir).resolve()
-        sweep(self._folder)
-        sweep_halves(self._folder)
+        if trainer.processes.first:  # of the others none saves before it does
+            sweep(self._folder)
+            sweep_halves(self._folder)
         self._next_time = time.monotonic() + (self.every_secs or 0)
         origin = trainer.resumed_from and trainer.resumed_from.resolve()
         goes_on = origin is not None and origin.parent == self._folder
         # What another run left in the folder is not ours to delete.
         self._kept = read_kept(self._folder, now) if goes_on else Kept((), now)
         self._saved_step = trainer.step if origin == self._path(trainer) else None
-        trainer.session.save_graph(self._folder)
+        if trainer.processes.first:
+            trainer.session.save_graph(self._folder)
         if self.at_start:
             self._save(trainer)
 
@@ -86,7 +88,10 @@ class ModelSaver(Callback):
     def _is_due(self, trainer: "Trainer") -> bool:
         if self.every_steps is not None and trainer.step % self.every_steps == 0:
             return True
-        return self.every_secs is not None and time.monotonic() >= self._next_time
+        if self.every_secs is None:
+            return False
+        due = time.monotonic() >= self._next_time  # clocks differ: that of process 0 counts
+        return bool(trainer.processes.agree("asking whether to save", lambda: b"1" * due))
 
     def _save(self, trainer: "Trainer") -> None:
         """Save unless this very step is saved already."""
@@ -95,7 +100,7 @@ class ModelSaver(Callback):
         path = self._path(trainer)
         save_run(trainer, path)
         self._saved_step = trainer.step
-        self._point_to(path.name)
+        trainer.processes.on_first(f"pointing to {path.name}", lambda: self._point_to(path.name))
         self._next_time = time.monotonic() + (self.every_secs or 0)
 
     def _path(self, trainer: "Trainer") -> Path:

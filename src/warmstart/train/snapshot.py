@@ -4,18 +4,21 @@ The run state is metadata under the key "run" and tensors called `_RUN/...`, so 
 one index commits everything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import CorruptCheckpoint
+from ..boxes import Box
+from ..errors import CorruptCheckpoint, ProcessError, SaveError
 from ..formats import save_source
+from ..formats.tf_bundle.together import save_together
 from ..sessions.base import Session
-from ..source import ListedSource, Source
+from ..source import Index, ListedSource, Source
 from ..spec import spec_of
+from .processes import own_part
 from .run_state import pack, unpack
 
 if TYPE_CHECKING:
@@ -40,6 +43,13 @@ class Snapshot(ListedSource):
     def aliases(self) -> Mapping[str, str]:
         return self._session.aliases
 
+    @property
+    def pieces(self) -> Mapping[str, Sequence[Box]]:
+        return self._session.pieces
+
+    def read_slice(self, name: str, index: Index) -> np.ndarray:
+        return self._session.read_slice(name, index)
+
     def read(self, name: str) -> np.ndarray:
         return self._arrays[name] if name in self._arrays else self._session.read(name)
 
@@ -51,8 +61,19 @@ class Snapshot(ListedSource):
 
 
 def save_run(trainer: "Trainer", path: Path) -> None:
-    """Write *trainer*'s run as the bundle *path*, whole or not at all."""
-    save_source(Snapshot(trainer.session, trainer.state()), path, format="tf-bundle")
+    """Write *trainer*'s run as the bundle *path*, whole or not at all.
+
+    Where several processes train together, all of them call this, and each writes its part.
+    """
+    processes, state = trainer.processes, trainer.state()
+    if processes.count == 1:
+        save_source(Snapshot(trainer.session, state), path, format="tf-bundle")
+        return
+    try:
+        part = own_part(trainer.session, state, processes)
+    except ProcessError as error:
+        raise SaveError(f"{path} was not saved: {error}") from error
+    save_together(part or Snapshot(trainer.session, state), path, processes)
 
 
 def saved_state(source: Source) -> dict[str, Any] | None:

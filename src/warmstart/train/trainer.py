@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import described
 from ..names import Pattern, as_patterns, selected
+from ..processes import ALONE, TIMEOUT
 from ..restore.sessinit import SmartInit
 from ..sessions.arguments import made_for
 from ..sessions.base import Session
@@ -16,6 +19,7 @@ from .data import endless, place_in, placed
 from .defaults import with_defaults
 from .epoch_metrics import EpochMetrics
 from .gradients import step_of
+from .processes import agree_on, do_together, mean_over
 from .resume import resume, taking_back, warn_unresumable
 from .run_state import random_states, set_random_states
 
@@ -52,6 +56,7 @@ class Trainer:
         self.resumed_from: Path | None = None
         self.callbacks: list[Callback] = []
         self.data: Any = None
+        self.processes = ALONE  # those that train together, once it begins
         self.accept: tuple[Pattern, ...] = ()
         self._metrics = EpochMetrics()
         self._epoch_done = False  # only the savers have still to see the epoch
@@ -90,6 +95,7 @@ class Trainer:
         starting_epoch: int = 1,
         accept: Pattern | Iterable[Pattern] = (),
         resume_from: str | Path | None = None,
+        process_timeout: float = TIMEOUT,
     ) -> None:
         """Train until the end of epoch *max_epoch*, or until a callback sets `stopping`.
 
@@ -98,17 +104,22 @@ class Trainer:
         *steps_per_epoch* is one pass over *data* unless given.  *resume_from* is a checkpoint of
         a run to go on from exactly, in place of *session_init* and *starting_epoch*; what it
         cannot restore raises ResumeError unless its name, or a pattern for it, is in *accept*.
+
+        Where several processes train together, each calls this; one that does not come to a save
+        or to the end of an epoch within *process_timeout* seconds of the others is named by them in
+        a ProcessError, or a SaveError.
         """
+        self.processes = replace(self.session.processes, timeout=process_timeout)
         self._set_up(data, steps_per_epoch, starting_epoch, max_epoch)
         self.callbacks = in_turn(with_defaults(callbacks, self.model))
         self.accept = tuple(as_patterns(accept))
         self._call_model("prepare")
-        self._initialize(session_init, resume_from)
+        begin = partial(self._initialize, session_init, resume_from)
+        do_together(self.processes, "giving the model its first values", begin)
         generators = random_states(), self.session.state()
         with ExitStack() as started:
-            for callback in self.callbacks:
-                callback.start(self)
-                started.callback(callback.stop, self)
+            begin = partial(self._start_callbacks, started)
+            do_together(self.processes, "starting the callbacks", begin)
             batches = endless(self.data)
             if self.resumed_from is not None:
                 # Starting may have used them, as it did before the first step of the whole run.
@@ -149,6 +160,15 @@ class Trainer:
         if any(callback.turn >= BEST for callback in self.callbacks):
             warn_unresumable(self)
 
+    def _start_callbacks(self, started: ExitStack) -> None:
+        for callback in self._active():
+            callback.start(self)
+            started.callback(callback.stop, self)
+
+    def _active(self) -> list[Callback]:
+        """Return the callbacks that have something to do in this process."""
+        return [c for c in self.callbacks if self.processes.first or not c.first_process_only]
+
     def _run(self, batches: Iterator[Any]) -> None:
         while self.epoch <= self.max_epoch and not self.stopping:
             self._run_steps(batches)
@@ -160,7 +180,7 @@ class Trainer:
         if self.step_in_epoch == 0:
             self._metrics = EpochMetrics()
         train_step, add = step_of(self), self._metrics.add
-        hooks = [c.after_step for c in self.callbacks if overrides(c, "after_step")]
+        hooks = [c.after_step for c in self._active() if overrides(c, "after_step")]
         while not (self.at_epoch_end or self.stopping):
             metrics = train_step(next(batches))
             self.step += 1
@@ -171,7 +191,12 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         self._call_model("after_epoch")
-        for callback in self.callbacks:
+        mean_over(self.processes, self._metrics)
+        agreed = False
+        for callback in self._active():
+            if callback.turn >= BEST and not agreed:
+                agree_on(self.processes, self._metrics)
+                agreed = True
             self._epoch_done = callback.turn >= BEST  # what is saved from here on is past the epoch
             callback.after_epoch(self)
         self._epoch_done = False
@@ -190,6 +215,7 @@ class Trainer:
             "epoch": self.epoch + self._epoch_done,
             "step_in_epoch": 0 if done else self.step_in_epoch,
             "steps_per_epoch": self.steps_per_epoch,
+            **({"processes": self.processes.count} if self.processes.count > 1 else {}),
             "metrics": (EpochMetrics() if done else self._metrics).state(),
             "data": place.state() if place else None,
             "random": random_states(),

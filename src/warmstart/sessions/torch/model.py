@@ -76,7 +76,7 @@ class TorchModel:
         What is looked for here once would take longer than all else that a step adds.
         """
         self._first = first_tensor(self.module)
-        self._gradients = ProcessedGradients(self.gradprocs, variables_of(self.module))
+        self._gradients = ProcessedGradients(self.gradprocs, variables_of(self.session.module))
 
     def train_step(self, batch: Any) -> dict[str, float]:
         """Take one step on *batch*; return "loss" and whatever else `step` computed."""
@@ -147,7 +147,7 @@ class TorchModel:
 
     def _groups(self) -> list[list[str]]:
         """Return the names of the parameters of each group of the optimizer."""
-        optimizer = named(self.optimizer, variables_of(self.module).names_of_tensors())
+        optimizer = named(self.optimizer, variables_of(self.session.module).names_of_tensors())
         return [optimizer.names_in(group) for group in self.optimizer.param_groups]
 
     def _scheduler_class(self) -> str | None:
