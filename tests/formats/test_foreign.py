@@ -26,15 +26,29 @@ def test_a_graph_is_told_from_its_values(tmp_path: Path) -> None:
         open_source(tmp_path / "model-3.meta")
 
 
-@pytest.mark.parametrize("name", ["m.pkl", "M.PKL"])
-def test_an_extension_of_another_library_is_not_taken_for_a_prefix(
-    tmp_path: Path, name: str
-) -> None:
-    with pytest.raises(UnknownFormat, match="ends as files do that are not written; known: tf-b"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("m.pkl", r"m\.pkl ends in \.pkl, as files do that are not written\. To write it all"),
+        ("M.PKL", r"ends in \.pkl, as files do that are not written"),
+        ("pytorch_model.bin", r"\.bin, as checkpoints of several kinds do.* or --format: safet"),
+        ("m.safetensor", r"ends in \.safetensor, which no format does \(near it: \.safetensors\)"),
+        ("m.npx", r"ends in \.npx, which no format does \(near it: \.npz\)"),
+        ("m.hdf", r"ends in \.hdf, which no format does \(near it: \.hdf5\)"),
+    ],
+)
+def test_an_end_in_doubt_is_not_taken_for_a_prefix(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(UnknownFormat, match=message):
         save_source(SOURCE, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     save_source(SOURCE, tmp_path / name, format="tf-bundle")
     assert open_source(tmp_path / name).read("w").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.ckpt-100", "net.v2", "run.best", "m.3"])
+def test_a_prefix_may_have_dots(tmp_path: Path, name: str) -> None:
+    save_source(SOURCE, tmp_path / name)
+    assert (tmp_path / f"{name}.index").exists()
 
 
 @pytest.mark.parametrize(

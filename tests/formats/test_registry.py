@@ -147,10 +147,14 @@ def test_errors_name_the_file_once(tmp_path: Path) -> None:
 
 
 def test_a_format_by_no_name() -> None:
-    with pytest.raises(
-        UnknownFormat, match="no format is called 'np'; known: tf-bundle, tf-v1, safe"
-    ):
+    with pytest.raises(UnknownFormat, match="no format is called 'np'; known: tf-bundle, tf-v1, s"):
+        formats.format_named("np")
+    message = (
+        r"m cannot be written: no format is called 'np' \(near it: npz\); written are: tf-bundle, s"
+    )
+    with pytest.raises(UnknownFormat, match=message):
         formats.save_source(SOURCE, "m", format="np")
+    assert {"gguf", "onnx", "tf-v1"}.isdisjoint(formats.writable_names())
 
 
 def test_a_package_that_a_format_is_read_through_is_missing() -> None:

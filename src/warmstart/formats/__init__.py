@@ -28,7 +28,7 @@ from ..errors import (
 )
 from ..names import near
 from ..source import Source
-from . import foreign
+from . import endings, foreign
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint  # 20 ms, needed only once all built-ins refuse
@@ -324,30 +324,43 @@ def option_words(options: Collection[str]) -> str:
 
 
 def format_to_save(path: str | Path, format: str | None = None) -> str:
-    """Return the name of the format that *path* is to be saved in."""
+    """Return the name of the format that *path* is to be saved in.
+
+    Raise UnknownFormat where that can only be read, or the end of *path* leaves it in doubt.
+    """
     if format is not None:
         refuse_read_only(format, path)
         return format
     name = Path(path).name.lower()
+    ends: list[str] = []
     for candidate, format_ in each_format():
         if name.endswith(format_.EXTENSIONS):
             refuse_read_only(candidate, path)
             return candidate
-    if foreign.is_of_another_library(Path(path)):
+        ends += format_.EXTENSIONS
+    if why := endings.doubt(name, ends):
+        others = ", ".join(name for name in writable_names() if name != DEFAULT)
         raise UnknownFormat(
-            f"{path} ends as files do that are not written; known: {', '.join(format_names())}. "
-            f"For one of these under that name: format={DEFAULT!r}, or --format {DEFAULT}"
+            f"{path} {why}. To write it all the same, say format= or --format: {others}; "
+            f"or {DEFAULT}, for a TensorFlow bundle of that name"
         )
     return DEFAULT
 
 
+def writable_names() -> list[str]:
+    """Return the names of the formats that are written, in the order of `format_names`."""
+    return [name for name, format_ in each_format() if hasattr(format_, "save_source")]
+
+
 def refuse_read_only(name: str, path: str | Path) -> None:
-    """Raise when the format called *name* can only be read."""
-    if not hasattr(format_named(name), "save_source"):
-        writable = [n for n, format_ in each_format() if hasattr(format_, "save_source")]
-        raise UnknownFormat(
-            f"{path} cannot be written: {name} is only read; written are: {', '.join(writable)}"
-        )
+    """Raise when the format called *name* can only be read, or there is none."""
+    known = name in format_names()
+    if known and hasattr(format_named(name), "save_source"):
+        return
+    writable = writable_names()
+    hint = f" (near it: {close[0]})" if (close := near(name, writable, count=1)) else ""
+    fault = f"{name} is only read" if known else f"no format is called {name!r}{hint}"
+    raise UnknownFormat(f"{path} cannot be written: {fault}; written are: {', '.join(writable)}")
 
 
 def save_source(

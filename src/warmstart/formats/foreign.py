@@ -17,9 +17,6 @@ INSTEAD = {
     b"<html": "is a web page and no checkpoint: see what address it was fetched from",
 }
 
-#: Extensions of other libraries' files: nobody who types one wants a bundle of that name.
-NOT_WRITTEN = (".pkl", ".onnx")
-
 
 def what_it_is(path: Path) -> str | None:
     """Return what to say of the file *path*, None when it is not known either."""
@@ -34,8 +31,3 @@ def instead_of_a_file(path: Path) -> str | None:
         begin = file.read(len(LFS)).lstrip().lower()
     found = next((words for start, words in INSTEAD.items() if begin.startswith(start)), None)
     return f"{path} {found}" if found else None if begin else f"{path} is empty"
-
-
-def is_of_another_library(path: Path) -> bool:
-    """Return whether *path* ends as the files of another library do."""
-    return path.name.lower().endswith(NOT_WRITTEN)
