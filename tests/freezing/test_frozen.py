@@ -5,7 +5,7 @@ import pytest
 
 import warmstart as ws
 from warmstart.errors import FreezeError
-from warmstart.freezing.frozen import hash_of
+from warmstart.freezing.frozen import hash_of, sides_beyond
 from warmstart.spec import TensorSpec
 from warmstart.testing.memory import MemorySession
 
@@ -46,6 +46,34 @@ def test_what_is_no_pattern_is_refused(patterns, session):
 def test_no_pattern_is_refused(session):
     with pytest.raises(FreezeError, match="nothing to freeze: no pattern is given"):
         ws.freeze(session, [])
+
+
+def test_parts_that_a_variable_does_not_have_are_all_named(session):
+    patterns = {
+        "enc/w": np.s_[:100, -4:],
+        "emb": np.s_[1:1],
+        "enc/b": np.s_[0, 0],
+        "re:em.": np.s_[..., :2],
+        "scalar": np.s_[None, ..., None],
+    }
+    with pytest.raises(FreezeError) as caught:
+        ws.freeze(session, patterns)
+    assert str(caught.value).splitlines() == [
+        "these parts of variables cannot be frozen:",
+        "  enc/w float32 (2, 3): :100 goes beyond the 2 along axis 0, "
+        "-4: goes beyond the 3 along axis 1",
+        "  emb float32 (2,): slice(1, 1, None) is no part of it",
+        "  enc/b bfloat16 (3,): too many indices for array: array is 1-dimensional, "
+        "but 2 were indexed",
+        "  emb: more than one pattern means it",
+    ]
+    assert session.held == set()
+
+
+def test_a_slice_behind_a_mask_goes_beyond_its_own_axis(session):
+    mask = np.ones((2, 3), bool)
+    assert sides_beyond((2, 3, 4), (mask, slice(5))) == [":5 goes beyond the 4 along axis 2"]
+    assert sides_beyond((2, 3), (None, [0, 1], slice(-3, 3))) == []
 
 
 def test_what_is_frozen_stays_and_the_rest_moves(session):

@@ -12,7 +12,7 @@ a variable still is its session's business.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -225,7 +225,43 @@ def region_faults(spec: TensorSpec, index: Index) -> list[str]:
         part = empty[index]
     except (IndexError, TypeError, ValueError) as error:
         return [f"  {spec.name} {spec}: {error}"]
-    return [] if part.size else [f"  {spec.name} {spec}: {index!r} is no part of it"]
+    if not part.size:
+        return [f"  {spec.name} {spec}: {index!r} is no part of it"]
+    beyond = sides_beyond(spec.shape, index)
+    return [f"  {spec.name} {spec}: {', '.join(beyond)}"] if beyond else []
+
+
+def sides_beyond(shape: Sequence[int], index: Index) -> list[str]:
+    """Return in words each slice of *index* that goes beyond *shape*, which it fits otherwise.
+
+    NumPy would cut it off in silence, and rows that were to be trained would be held.
+
+    >>> sides_beyond((10, 4), (slice(100), slice(4))), sides_beyond((10, 4), (..., slice(-5, None)))
+    ([':100 goes beyond the 10 along axis 0'], ['-5: goes beyond the 4 along axis 1'])
+    """
+    import numpy as np
+
+    parts = index if isinstance(index, tuple) else (index,)
+    axes = [np.ndim(p) if np.asarray(p).dtype == bool else p is not None for p in parts]
+    n_left = len(shape) - sum(n for n, p in zip(axes, parts, strict=True) if p is not ...)
+    faults, axis = [], 0
+    for part, n_axes in zip(parts, axes, strict=True):
+        if isinstance(part, slice) and any(
+            abs(side) > shape[axis] for side in (part.start, part.stop) if side is not None
+        ):
+            faults.append(f"{slice_text(part)} goes beyond the {shape[axis]} along axis {axis}")
+        axis += n_left if part is ... else n_axes
+    return faults
+
+
+def slice_text(part: slice) -> str:
+    """Return a slice as it is written between brackets.
+
+    >>> slice_text(slice(None, 5)), slice_text(slice(1, None, 2))
+    (':5', '1::2')
+    """
+    sides = ["" if side is None else str(side) for side in (part.start, part.stop)]
+    return ":".join(sides if part.step is None else [*sides, str(part.step)])
 
 
 def named(names: Iterable[str]) -> str:

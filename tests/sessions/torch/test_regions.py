@@ -204,7 +204,7 @@ def test_a_new_value_set_on_purpose_is_kept(net, train):
 
 def test_a_step_that_fails_leaves_the_part(net, train):
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
-    frozen = ws.freeze(net, {"hidden.weight": HELD})
+    frozen = ws.freeze(net, {"hidden.weight": np.s_[:5]})
 
     def failing():
         with torch.no_grad():
