@@ -12,6 +12,7 @@ from warmstart.errors import (
     CheckpointNotFound,
     CorruptCheckpoint,
     NameConflict,
+    RestoreError,
     RestoreMismatch,
     RuleError,
 )
@@ -368,8 +369,12 @@ def test_a_cast_that_would_make_values_infinite_is_refused():
 
 
 def test_both_one_sided_lists_are_warned_about_once_grouped_with_what_was_meant(warnings):
-    session = model(*(f"block{i}/attn/{part}" for i in range(12) for part in "qkv"), "fc/kernel")
-    arrays = {f"layer{i}/{part}": np.ones(7) for i in range(3) for part in ("a", "b")}
+    session = model(
+        *(f"block{i}/attn/{part}" for i in range(12) for part in "qkv"), "fc/kernel", "b"
+    )
+    arrays = {"b": np.ones(2)} | {
+        f"layer{i}/{part}": np.ones(7) for i in range(3) for part in ("a", "b")
+    }
     ws.DictRestore(arrays | {"fc/weight": np.ones(2)}).init(session)
     assert warnings() == [
         "37 variables of the model not found in the dict; they keep their initial values:\n"
@@ -382,9 +387,8 @@ def test_both_one_sided_lists_are_warned_about_once_grouped_with_what_was_meant(
 
 def test_one_rule_is_suggested_for_a_model_inside_a_training_checkpoint(warnings):
     arrays = {f"model/{name}": np.ones(2) for name in ("fc.weight", "fc.bias")}
-    ws.DictRestore(arrays | {"optimizer/state/0/step": np.ones(())}).init(
-        model("fc.weight", "fc.bias")
-    )
+    arrays |= {"optimizer/state/0/step": np.ones(()), "b": np.ones(2)}
+    ws.DictRestore(arrays).init(model("fc.weight", "fc.bias", "b"))
     hint = "  perhaps: rename model/* -> *"
     assert [line for line in warnings()[0].splitlines() if "perhaps" in line] == [hint]
 
@@ -392,11 +396,34 @@ def test_one_rule_is_suggested_for_a_model_inside_a_training_checkpoint(warnings
 def test_each_copy_of_the_model_in_a_training_checkpoint_is_suggested(warnings):
     scopes = ("state_dict/", "ema/module.")
     arrays = {f"{s}{name}": np.ones(2) for s in scopes for name in ("fc.weight", "fc.bias")}
-    ws.DictRestore(arrays | {"other/fc.bias": np.ones(2)}).init(model("fc.weight", "fc.bias"))
+    arrays |= {"other/fc.bias": np.ones(2), "b": np.ones(2)}
+    ws.DictRestore(arrays).init(model("fc.weight", "fc.bias", "b"))
     assert [line for line in warnings()[0].splitlines() if "perhaps" in line] == [
         "  perhaps: rename ema/module.* -> *",
         "  perhaps: rename state_dict/* -> *",
     ]
+
+
+def test_nothing_at_all_is_an_error_that_says_what_both_have(warnings):
+    session = model("enc/0/w", "enc/0/b", "step")
+    other = {"module/enc/0/w": np.ones(2), "module/enc/0/b": np.ones(2)}
+    with pytest.raises(RestoreError) as caught:
+        ws.SmartInit([other, {"more": np.ones(2)}, {"gone": np.ones(2)}]).init(session)
+    assert str(caught.value).splitlines() == [
+        "nothing can be loaded: no tensor of the dict has the name of a variable of the model",
+        "the model has",
+        "  enc/0/{b,w}",
+        "  step",
+        "the dict has",
+        "  module/enc/0/{b,w}",
+        "  {gone,more}",
+        "  perhaps: rename module/* -> *",
+        "To draft rules: warmstart match CHECKPOINT package.module:make_model --draft FILE",
+        'Nothing was assigned. To begin with initial values all the same: rules="drop *".',
+    ]
+    assert (session.order, warnings()) == ([], [])
+    assert ws.SmartInit(other, rules="drop *").init(session).loaded == ()
+    assert ws.SmartInit([other, {"step": np.ones(2)}]).init(session).loaded == ("step",)
 
 
 def test_a_long_list_is_counted(warnings):

@@ -135,7 +135,7 @@ def test_a_function_is_asked_for_all_new_rows_together(tmp_path):
     old = old_values((3, 4, 2), "float16")
     info = ws.VocabInfo(NEW, 5, 2, OLD, -1, initializer, 1)
     session, report = start(tmp_path, old, info)
-    assert set(asked) == {((3, 4, 2), np.dtype("float16"))}
+    assert asked == [((3, 4, 2), np.dtype("float16"))]
     assert np.array_equal(session.arrays["emb"], by_hand(old, PLACES, 1, fresh=9))
     assert "initializer)" in report.transformed["emb"]
 
@@ -182,6 +182,24 @@ def test_new_rows_that_do_not_fit_are_refused_before_anything_is_assigned(source
     assert str(caught.value).startswith("the new rows of 'emb' are float32 (4, 2); ")
     assert str(caught.value).endswith("<lambda> gave float32 (3, 2)")
     assert session.order == []
+
+
+def test_a_function_that_fails_later_cannot_leave_a_model_half_set(tmp_path):
+    """All is drawn before the first assignment, and kept no longer than until it is assigned."""
+    asked = []
+
+    def initializer(shape, dtype):
+        asked.append(shape)
+        if len(asked) > 1:
+            raise OSError("no entropy left")
+        return np.full(shape, 9, dtype)
+
+    info = ws.VocabInfo(NEW, 5, 2, OLD, -1, initializer)
+    session, report = start(tmp_path, old_values((4, 2)), info)
+    assert session.arrays["emb"][1].tolist() == [9, 9]
+    assert asked == [(4, 2)]
+    (places,) = report.plan.matches["emb"].recipe.step.places
+    assert places.filling.kept == {}
 
 
 # Slots

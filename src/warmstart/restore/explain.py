@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from ..errors import RestoreMismatch, number_of
+from ..errors import RestoreError, RestoreMismatch, number_of
 from ..names import grouped, parent
 from .drafts import hints, of_values
 from .plan import Misfit, Plan, Verdict
@@ -35,6 +35,35 @@ def mismatch_error(plan: Plan) -> RestoreMismatch | None:
         f"while restoring from {', '.join(files)}; nothing was assigned",
     ]
     return RestoreMismatch("\n".join(lines))
+
+
+def nothing_error(plan: Plan) -> RestoreError | None:
+    """Return the error on tensors of which not one has the name of a variable, or None.
+
+    Whoever starts a model from a checkpoint and gets nothing of it has nearly always the wrong one.
+    """
+    unused = plan.source_names(Verdict.UNUSED)
+    if plan.matches or plan.misfits or not unused or not plan.named(Verdict.MISSING):
+        return None
+    by_label = {label: [n for p, n in unused if plan.labels[p] == label] for label in plan.labels}
+    sides = {"the model": plan.named(Verdict.MISSING), **by_label}
+    return RestoreError(
+        "\n".join(
+            [
+                f"nothing can be loaded: no tensor of {', '.join(by_label)} has the name of a "
+                "variable of the model",
+                *(line for side, names in sides.items() if names for line in has(side, names)),
+                *meant(plan.named(Verdict.MISSING), plan),
+                "To draft rules: warmstart match CHECKPOINT package.module:make_model --draft FILE",
+                'Nothing was assigned. To begin with initial values all the same: rules="drop *".',
+            ]
+        )
+    )
+
+
+def has(side: str, names: Collection[str]) -> list[str]:
+    """Return the lines that list *names* as those that *side* has."""
+    return [f"{side} has", *shortened(f"  {group}" for group in grouped(names))]
 
 
 def misfit_rows(misfits: Iterable[Misfit], plan: Plan) -> list[str]:
@@ -148,9 +177,13 @@ def missing_text(plan: Plan) -> str:
         f"{', '.join(plan.labels)}; "
         f"{'it keeps its initial value' if len(names) == 1 else 'they keep their initial values'}:"
     )
+    return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *meant(names, plan)])
+
+
+def meant(names: Collection[str], plan: Plan) -> list[str]:
+    """Return a line for each rule by which *names*, which are missing, may find a tensor."""
     copies = [f"rename {scope}* -> *" for scope in scopes_over(names, plan)]
-    meant = [f"  perhaps: {text}" for text in copies or hints(plan.near)]
-    return "\n".join([head, *shortened(f"  {g}" for g in grouped(names)), *shortened(meant)])
+    return shortened(f"  perhaps: {text}" for text in copies or hints(plan.near))
 
 
 def scopes_over(names: Collection[str], plan: Plan) -> list[str]:

@@ -45,6 +45,9 @@ class Step(ABC):
         """Return the recipe of what this step makes of *inputs*; a step back is none."""
         return Made(self, inputs)
 
+    def forget(self) -> None:  # noqa: B027  (most keep nothing)
+        """Let go of what is kept from one `value` to the next, as what was drawn at random is."""
+
     @abstractmethod
     def __str__(self) -> str:
         """Return the step as a rule writes it: "transpose 1 0"."""
@@ -167,6 +170,14 @@ def value_from(recipe: Recipe, read: "Callable[[str], np.ndarray]") -> "np.ndarr
     if isinstance(recipe, Taken):
         return read(recipe.name)
     return recipe.step.value([value_from(part, read) for part in recipe.inputs])
+
+
+def forget(recipe: Recipe) -> None:
+    """Let the steps of *recipe* let go of what they keep: its values have been used."""
+    if isinstance(recipe, Made):
+        recipe.step.forget()
+        for part in recipe.inputs:
+            forget(part)
 
 
 def steps_of(recipe: Recipe) -> list[str]:

@@ -7,16 +7,16 @@ Rows may lie along any axis, and along several at once.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, RestoreMismatch, RuleError
 from ..sessions.base import Session
-from ..source import Index
+from ..source import Index, Source
 from ..spec import TensorSpec, shape_text, spec_of
 from .fit import misfit
-from .recipe import Recipe, Step, made
+from .recipe import Made, Recipe, Step, made, spec_from, specs_by_every_name
 from .steps import axis_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ class Filling(ABC):
 
         None is zeros.
         """
+
+    def forget(self) -> None:  # noqa: B027  (most keep nothing)
+        """Let go of what is kept from one `rows` to the next."""
 
     @abstractmethod
     def __str__(self) -> str:
@@ -51,13 +54,26 @@ class Zeros(Filling):
 
 @dataclass(frozen=True, slots=True)
 class Drawn(Filling):
-    """What a function of a shape and a dtype makes, asked for all new rows together."""
+    """What a function of a shape and a dtype makes, asked once for all new rows together.
+
+    They are kept until they have been assigned: asked again it could fail, with half a model set.
+    """
 
     initializer: Callable[..., Any]
     session: Session
     name: str  # of the variable
+    kept: "dict[TensorSpec, np.ndarray]" = field(default_factory=dict, compare=False, repr=False)
 
     def rows(self, spec: TensorSpec, index: Index) -> "np.ndarray":
+        if spec not in self.kept:
+            self.kept[spec] = self.drawn(spec)
+        return self.kept[spec]
+
+    def forget(self) -> None:
+        self.kept.clear()
+
+    def drawn(self, spec: TensorSpec) -> "np.ndarray":
+        """Return new rows as *spec*, or raise RestoreMismatch."""
         values = self.session.draw(self.initializer, spec.shape, spec.dtype)
         found = spec_of(self.name, values)
         if misfit(found, spec) is not None:
@@ -138,6 +154,7 @@ class Remap(Step):
     """
 
     places: tuple[Places, ...]
+    of_model: bool = False  # whether axes are those of the model's variable, whatever the file has
 
     def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:
         (spec,) = specs
@@ -167,8 +184,31 @@ class Remap(Step):
         known = tuple(places for places in back if places is not None)
         return (made(Remap(known), ""),) if len(known) == len(back) else None
 
+    def forget(self) -> None:
+        for places in self.places:
+            places.filling.forget()
+
     def __str__(self) -> str:
         return ", ".join(map(said, self.places))
+
+
+def is_of_model(recipe: Recipe) -> bool:
+    """Return whether *recipe* ends with rows put where a variable of the model has them."""
+    return isinstance(recipe, Made) and isinstance(recipe.step, Remap) and recipe.step.of_model
+
+
+def refuse_unfit(recipes: Iterable[Recipe], source: Source) -> None:
+    """Raise RuleError naming every tensor of *source* that is too small for its old vocabulary."""
+    doubtful = [recipe for recipe in recipes if is_of_model(recipe)]
+    specs = specs_by_every_name(source) if doubtful else {}
+    faults = []
+    for recipe in doubtful:
+        try:
+            spec_from(recipe, specs)
+        except RuleError as error:
+            faults.append(str(error))
+    if faults:
+        raise RuleError("\n".join(faults))
 
 
 def said(places: Places) -> str:

@@ -24,7 +24,7 @@ from ..spec import TensorSpec
 from .explain import mismatch_error, warnings_of
 from .pieces import Piece, assigned, values_of, without_pieces
 from .plan import Match, Part, Plan
-from .recipe import value_from
+from .recipe import forget, value_from
 from .report import Report
 from .slot_fates import slot_fates
 from .steps import in_dtype
@@ -165,6 +165,7 @@ def values(
             done.append(match.target.name)
             value = cast(array, match.target)
             yield match.target.name, placed(value, match.target, session) if match.onto else value
+            forget(match.recipe)
 
 
 def placed(array: "np.ndarray", target: TensorSpec, session: Session) -> "np.ndarray":

@@ -21,6 +21,7 @@ from ..names import inside, without_output
 from ..sessions import session_for
 from ..sessions.base import Session
 from ..source import DictSource, Source, Variables, as_array
+from .explain import nothing_error
 from .grammar import parse
 from .layouts import carried
 from .layouts.rules import Layout, said_layout
@@ -35,6 +36,7 @@ from .recipe import (
     with_inputs,
     without_aliases,
 )
+from .remap import refuse_unfit
 from .report import Report
 from .rule_kinds import Prefix, Rule, Table
 from .rules import Ruled, Seen, fellows_of, near_text, refuse_faults, refuse_idle, trace
@@ -61,19 +63,27 @@ class SessionInit(ABC):
     def init(self, session_or_model: Any) -> Report:
         """Give the model its values and say what became of every name.
 
-        Raise RuleError, NameConflict or RestoreMismatch, each naming all there are, or the fault
-        of a file, before anything is assigned.
+        Raise RuleError, NameConflict or RestoreMismatch, each naming all there are, RestoreError if
+        nothing at all would be loaded, or the fault of a file, before anything is assigned.
         """
         session = session_for(session_or_model)
         with ExitStack() as stack:
             with collection_paused():  # a plan is many small objects, and all are kept
                 parts = self.prepared(session, stack)
                 plan = make_plan(parts, session)
+            if (error := nothing_error(plan)) is not None:
+                raise error
             return carry_out(plan, parts, session)
 
     def prepared(self, session: Session, stack: ExitStack) -> list[Part]:
-        """Return `parts` as *session* needs them: layers of other frameworks in its own layout."""
-        return carried(self.parts(session, stack), session)
+        """Return `parts` as *session* needs them: layers of other frameworks in its own layout.
+
+        Raise RuleError naming every tensor that does not reach as far as its old vocabulary.
+        """
+        parts = carried(self.parts(session, stack), session)
+        for part in parts:
+            refuse_unfit(part.origin.values(), part.source)
+        return parts
 
 
 class ChainInit(SessionInit):

@@ -105,7 +105,8 @@ def remap_of(infos: Sequence[VocabInfo], target: TensorSpec, session: Session) -
     Raise RuleError when the variable is not as large as they say, or of a vocabulary's faults.
     """
     refuse_sizes(infos, target)
-    return Remap(tuple(places_of(info, filling(info, target, session)) for info in infos))
+    places = tuple(places_of(info, filling(info, target, session)) for info in infos)
+    return Remap(places, of_model=True)
 
 
 def refuse_sizes(infos: Sequence[VocabInfo], target: TensorSpec) -> None:
@@ -172,7 +173,8 @@ def following(remap: Remap, owner: TensorSpec, slot: TensorSpec, session: Sessio
         return None
     shared = [p for p in remap.places if slot.shape[p.axis] == owner.shape[p.axis]]
     first = First(session, slot.name)
-    return Remap(tuple(Places(p.axis, p.old, first, p.origin) for p in shared)) if shared else None
+    places = tuple(Places(p.axis, p.old, first, p.origin) for p in shared)
+    return Remap(places, of_model=True) if shared else None
 
 
 def places_in(

@@ -29,7 +29,7 @@ from .choice import (
     owner_of,
 )
 from .plan import Part
-from .recipe import Made, Recipe, Taken, spec_from, specs_by_every_name
+from .recipe import Made, Recipe, Taken
 from .remap import Remap
 from .rules import near_text
 from .sessinit import SessionInit, every_name
@@ -96,7 +96,6 @@ class WarmStartSettings(SessionInit):
         recipes = {
             new: Made(remaps[new], (old,)) if new in remaps else old for new, old in origin.items()
         }
-        refuse_unfit(recipes, source)
         return [Part(source, recipes, str(path), explicit=True)]
 
 
@@ -161,19 +160,6 @@ def found_in(
     if absent:
         raise NoSuchTensor("\n".join([f"variables to warm-start that {label} lacks:", *absent]))
     return found
-
-
-def refuse_unfit(recipes: Mapping[str, Recipe], source: Source) -> None:
-    """Raise RuleError naming every tensor of *source* that is too small for its old vocabulary."""
-    specs = specs_by_every_name(source)
-    faults = []
-    for recipe in recipes.values():
-        try:
-            spec_from(recipe, specs)
-        except RuleError as error:
-            faults.append(str(error))
-    if faults:
-        raise RuleError("\n".join(faults))
 
 
 def remaps_of(

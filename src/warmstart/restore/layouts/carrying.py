@@ -19,12 +19,14 @@ from ..recipe import (
     Recipe,
     Taken,
     first_name,
+    made,
     names_in,
     spec_from,
     specs_by_every_name,
     tensors_in,
     with_inputs,
 )
+from ..remap import is_of_model
 from ..steps import Cast
 from . import kinds
 from .convention import conventions_of
@@ -114,7 +116,34 @@ def places_of(session: Session) -> list[Place]:
     return result
 
 
-def carry(part: Part, conventions: set[str], places: Iterable[Place], faults: list[str]) -> Part:
+def carry(part: Part, conventions: set[str], places: Sequence[Place], faults: list[str]) -> Part:
+    """Return *part*, of one of *conventions*, as *places* lie; tell *faults* what cannot.
+
+    Vocabularies that a model's variables follow count along the axes they have there: rows are put
+    in their places at the end.
+    """
+    rows = {name: recipe for name, recipe in part.origin.items() if is_of_model(recipe)}
+    whole = {name: recipe.inputs[0] for name, recipe in rows.items() if isinstance(recipe, Made)}
+    lying = laid(replace(part, origin={**part.origin, **whole}), conventions, places, faults)
+    if not rows:
+        return lying
+    tied = {other: name for place in places for name, other in place.others.items()}
+    own = {name: tied.get(name, name) for name in lying.origin}
+    there = {*own.values()}
+    faults += [
+        f"  {name} of {part.label}: the model's variable that follows its vocabulary is not found"
+        for name, recipe in rows.items()
+        if name not in there and first_name(recipe) not in lying.left
+    ]
+    steps = {name: recipe.step for name, recipe in rows.items() if isinstance(recipe, Made)}
+    origin = {
+        name: made(steps[own[name]], recipe) if own[name] in steps else recipe
+        for name, recipe in lying.origin.items()
+    }
+    return replace(lying, origin=origin)
+
+
+def laid(part: Part, conventions: set[str], places: Iterable[Place], faults: list[str]) -> Part:
     """Return *part*, of one of *conventions*, as *places* lie; tell *faults* what cannot."""
     offer = offer_of(part)
     origin: Recipes = {}
@@ -137,7 +166,7 @@ def carry(part: Part, conventions: set[str], places: Iterable[Place], faults: li
         idle |= one.idle
     behind = [name for name in part.origin if parent(name) in turned]  # would fit if square
     gone = found_place.union(idle, behind)
-    kept = {name: made for name, made in part.origin.items() if name not in gone}
+    kept = {name: recipe for name, recipe in part.origin.items() if name not in gone}
     left = {first_name(part.origin[name]): SLOTS_STAY for name in behind}
     return replace(
         part, origin=kept | origin, withheld=part.withheld | idle, left={**part.left, **left}
