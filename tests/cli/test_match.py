@@ -175,7 +175,7 @@ def test_what_a_callable_may_return(name: str, warmstart: Run) -> None:
         ("nets_of_a_test.py:five", "nets_of_a_test.py:five returned what is no model: no session"),
         ("nets_of_a_test.py:mak", "there is no 'mak' in nets_of_a_test; near it: make"),
         ("nets_of_a_test.py:NUMBER", "NUMBER is a int; expected what makes the model"),
-        ("absent.py:make", "Error: there is no file absent.py\n"),
+        ("absent.py:make", "error: there is no file absent.py\n"),
         ("absent_module_of_a_test:make", "could not be made: ModuleNotFoundError: No module"),
         ("absent", "absent"),
     ],

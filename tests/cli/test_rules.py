@@ -40,8 +40,38 @@ def test_what_only_an_original_can_take_back(warmstart: Run, files: Path) -> Non
     assert done.code == 2
     assert "reshape head: 3 1: what it was before is not known" in done.err
     assert not (files / "c.npz").exists()
-    assert warmstart("convert", "b.npz", "c.npz", *rules, "--original", "a.npz").code == 0
+    back = ("convert", "b.npz", "c.npz", *rules, "--inverse", "--original", "a.npz")
+    assert warmstart(*back).code == 0
     assert warmstart("diff", "a.npz", "c.npz").code == 0
+
+
+def test_what_was_dropped_comes_from_the_original(warmstart: Run, files: Path) -> None:
+    rules = ("--rules", "r.toml", "--rule", "drop head")
+    assert warmstart("convert", "a.npz", "b.npz", *rules).code == 0
+    back = ("convert", "b.npz", "c.npz", *rules, "--inverse", "--original", "a.npz")
+    assert warmstart(*back).out == "wrote c.npz (npz): 3 tensors, 1 from the original\n"
+    assert warmstart("diff", "a.npz", "c.npz").code == 0
+    done = warmstart("convert", "b.npz", "a.npz", *rules, "--inverse", "--original", "a.npz")
+    assert (done.code, "a.npz is the checkpoint to read from" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--inverse",), "error: --inverse takes renames and rules back, and there are none: say "),
+        (
+            ("--rules", "r.toml", "--original", "a.npz"),
+            "error: --original is for taking rules back",
+        ),
+        (("--original", "a.npz"), "error: --original is for taking rules back: it goes with --inv"),
+    ],
+)
+def test_options_that_mean_nothing_alone(
+    options: tuple[str, ...], message: str, warmstart: Run, files: Path
+) -> None:
+    done = warmstart("convert", "a.npz", "c.npz", *options)
+    assert (done.code, message in done.err) == (2, True), done.err
+    assert not (files / "c.npz").exists()
 
 
 def test_renames_come_first_and_rules_last(warmstart: Run, files: Path) -> None:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 import warmstart as ws
 from warmstart.errors import RuleError
+from warmstart.files.inverse import applied, joined
 from warmstart.files.views import ruled
+from warmstart.restore.rule_kinds import Prefix
 from warmstart.source import DictSource
 
 ARRAYS = {
@@ -72,6 +74,56 @@ def test_rules_that_can_be_taken_back_give_back_all(rules):
     assert contents(ruled(there, back)) == contents(SOURCE)
 
 
+#: Rules that leave nothing of what they drop.
+DROPPING = ["drop head.*", "drop *.q.*", "keep *.weight", {"enc.0.k.weight": None},
+            "drop enc.0.q.weight/m", "drop *"]  # fmt: skip
+
+
+@given(rules=st.lists(st.sampled_from([*LOSSLESS, *DROPPING]), max_size=5))
+def test_what_was_dropped_comes_from_the_original(rules):
+    try:
+        there = ruled(SOURCE, rules)
+        with applied([*rules, str], inverse=True, original=SOURCE) as (back, dropped):
+            assert contents(joined(ruled(there, back), dropped)) == contents(SOURCE)
+    except ws.RestoreError:
+        return
+
+
+@pytest.mark.parametrize("rule", [*DROPPING, ["rename head.* -> x.*", "drop x.*"]], ids=str)
+def test_each_of_these_can_be_taken_back(rule):
+    there = ruled(SOURCE, rule)
+    with applied(rule, inverse=True, original=SOURCE) as (back, dropped):
+        assert contents(joined(ruled(there, back), dropped)) == contents(SOURCE)
+
+
+def test_a_part_of_what_is_left_is_not_taken_from_the_original():
+    rules = ["split enc.0.k.weight -> a, b: axis 0", "drop b", "drop head.*"]
+    with (
+        pytest.raises(RuleError, match=r"cannot be taken back:\n  drop b loses 'b'$"),
+        applied(rules, inverse=True, original=SOURCE),
+    ):
+        pass
+
+
+def test_a_tensor_that_is_there_all_the_same():
+    with applied("drop head.*", inverse=True, original=SOURCE) as (back, dropped):
+        view = ruled(DictSource({"head.bias": np.ones(4), "enc.0.q.weight": np.ones(1)}), back)
+        with pytest.raises(ws.NameConflict, match=r"taken back:\n  head\.bias$"):
+            joined(view, dropped)
+
+
+@pytest.mark.parametrize(
+    ("rules", "options", "message"),
+    [
+        ((), {"inverse": True}, "inverse=True takes rules back, and there are none"),
+        ("drop a", {"original": SOURCE}, "original= is for taking rules back, with inverse=True"),
+    ],
+)
+def test_arguments_that_mean_nothing_alone(rules, options, message):
+    with pytest.raises(ValueError, match=message), applied(rules, **options):
+        pass
+
+
 @given(rules=st.lists(st.sampled_from([*PLAIN, *KNOWING, "drop *.k.*", "slice head.*: :2"])))
 def test_every_tensor_is_in_what_is_made_or_left_out(rules):
     try:
@@ -128,8 +180,28 @@ def test_all_that_cannot_be_taken_back_is_said_at_once():
         "  drop a: what it leaves out is lost",
         "  reshape c: 1: what it was before is not known, or lost",
         "  the function str.lower: only it knows what it does",
-        "More can be with the names and shapes from before, of an original checkpoint.",
+        "More can be with a checkpoint from before them: original=, or --original.",
     ]
+
+
+def test_what_is_dropped_is_named_by_rule_with_what_can_be_done():
+    with pytest.raises(RuleError) as caught:
+        ws.inverted(["rename head.* -> out.*", "drop out.*", "drop *.k.*"], SOURCE)
+    assert str(caught.value).splitlines() == [
+        "these rules cannot be taken back:",
+        "  drop out.* loses 'head.bias'",
+        "  drop *.k.* loses 'enc.0.k.weight', 'enc.1.k.weight'",
+        "ws.convert(..., inverse=True, original=...) takes these from the original.",
+    ]
+
+
+def test_rules_say_what_they_are():
+    back = ws.inverted(["rename enc.* -> encoder.*", "transpose *.q.weight"])
+    assert repr(back) == "(<Transform: transpose *.q.weight>, <Rename: rename encoder.* -> enc.*>)"
+    assert repr(ws.inverted("cast *: float64", SOURCE)) == (
+        "(<Undo: the inverse of cast *: float64>,)"
+    )
+    assert repr(Prefix("tower", "/")) == "<Prefix: rename * -> tower/*>"
 
 
 def test_what_is_not_of_the_rules_stays():

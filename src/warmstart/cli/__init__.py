@@ -90,7 +90,7 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         return cli.main(args, prog_name="warmstart", standalone_mode=False) or 0
     except click.ClickException as error:
-        error.show()
+        show_error(error)
         return error.exit_code
     except CheckpointError as error:
         click.echo(f"error: {printable_lines(full_text(error))}", err=True)
@@ -101,3 +101,12 @@ def run(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         return 130
+
+
+def show_error(error: click.ClickException) -> None:
+    """Print what click refuses as all other errors are, and of a command its usage before that."""
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        help_line = f"Try '{context.command_path} --help' for help."
+        click.echo(f"{context.get_usage()}\n{help_line}\n", err=True)
+    click.echo(f"error: {printable_lines(error.format_message())}", err=True)

@@ -18,11 +18,15 @@ from .output import json_option, print_json, progress_bar
 @rename_option
 @rules_option
 @rule_option
-@click.option("--inverse", is_flag=True, help="Take the renames and rules back.")
+@click.option(
+    "--inverse", is_flag=True,
+    help="Take the renames and rules back: SRC is what they made, DST is as before them.",
+)  # fmt: skip
 @click.option(
     "--original",
     metavar="CHECKPOINT",
-    help="One with the names and shapes from before the rules, for taking more of them back.",
+    help="With --inverse: a checkpoint from before the rules.  Its names and shapes tell how to "
+    "take back what the rules alone do not say; what they dropped is copied from it.",
 )
 @click.option("--roles", help="Keep these roles only: trainable, model, slot, run; with commas.")
 @click.option(
@@ -54,12 +58,12 @@ def command(
     from ..files.convert import convert
 
     chosen = all_rules(renames, rules, rule_files)
-    if inverse or original:
-        chosen = taken_back(chosen, original)
+    refuse_idle(chosen, inverse, original)
     with progress_bar("converting") as progress:
         done = convert(
-            src, dst, rules=chosen, format=format, progress=progress,
-            roles=None if roles is None else [role.strip() for role in roles.split(",")], **reading,
+            src, dst, rules=chosen, inverse=inverse, original=original, format=format,
+            roles=None if roles is None else [role.strip() for role in roles.split(",")],
+            progress=progress, **reading,
         )  # fmt: skip
     if as_json:
         print_json(done.to_dict())
@@ -67,12 +71,12 @@ def command(
         click.echo(str(done))
 
 
-def taken_back(rules: list[Any], original: str | None) -> list[Any]:
-    """Return the inverse of *rules*, by what the checkpoint *original* has if there is one."""
-    from ..files.views import opened
-    from ..restore.inverting import inverted
-
-    if original is None:
-        return [*inverted(rules)]
-    with opened(original) as source:
-        return [*inverted(rules, source)]
+def refuse_idle(rules: list[Any], inverse: bool, original: str | None) -> None:
+    """Raise UsageError for an option that means nothing without another."""
+    if inverse and not rules:
+        raise click.UsageError(
+            "--inverse takes renames and rules back, and there are none: say which they were with "
+            "--rename, --rules or --rule"
+        )
+    if original and not inverse:
+        raise click.UsageError("--original is for taking rules back: it goes with --inverse")

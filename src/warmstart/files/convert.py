@@ -14,6 +14,7 @@ from ..source import Source, filtered
 from ..spec import ROLES
 from .destination import check_destination, format_like, found_as
 from .fitting import fitted
+from .inverse import applied, joined
 from .options import Reading, divided, reader, writer
 from .remade import Remade
 from .views import Input, Progress, asked_for, counted, opened, read_ahead, selected, tied_view
@@ -32,6 +33,19 @@ class Conversion:
     nbytes: int
     left_out: tuple[str, ...]  # names in the source
     under_others: tuple[str, ...] = ()  # the same, of what is there under another of its names
+    from_original: tuple[str, ...] = ()  # what rules that were taken back had dropped
+
+    def with_original(self, source: Source | None) -> "Conversion":
+        """Return the summary with the tensors of *source*, the original, if there is one."""
+        if source is None:
+            return self
+        specs = dict(source.specs.items())
+        return replace(
+            self,
+            tensors=self.tensors + len(specs),
+            nbytes=self.nbytes + sum(spec.nbytes for spec in specs.values()),
+            from_original=tuple(specs),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON holds it."""
@@ -42,9 +56,10 @@ class Conversion:
         others = (
             f", {len(self.under_others)} by another of their names" if self.under_others else ""
         )
+        before = f", {len(self.from_original)} from the original" if self.from_original else ""
         return (
             f"wrote {self.path} ({self.format}): {number_of(self.tensors, 'tensor')}"
-            f"{without}{others}"
+            f"{without}{others}{before}"
         )
 
 
@@ -53,6 +68,8 @@ def convert(
     dst: str | Path,
     *,
     rules: Any = (),
+    inverse: bool = False,
+    original: Input | None = None,
     format: str | None = None,
     roles: str | Collection[str] | None = None,
     progress: Progress | None = None,
@@ -65,16 +82,26 @@ def convert(
     *rules* rename, drop and change tensors.  A checkpoint at *dst* is replaced at once, or kept if
     anything fails; *src* itself is not replaced.  *options* are those of `open`; *like* is for
     reading *src* or writing *dst*, whichever can use it, or both.
+
+    With *inverse* the rules are taken back.  How they are written says enough for some; the
+    *original*, a checkpoint with the names and shapes from before, for nearly all, and what they
+    dropped is taken from there.
     """
     name = destination(src, dst, format)
+    if isinstance(original, str | Path):
+        refuse_same(original, dst, name)
     reading, writing = divided(options, reader(src), writer(name))
-    with opened(src, **reading) as source:
+    given: Any = {"inverse": inverse, "original": original, **options}
+    with opened(src, **reading) as source, applied(rules, **given) as (wanted, dropped):
         chosen = without_object_graph(with_roles(source, roles), name)
-        names = asked_for(chosen, rules)
+        names = asked_for(chosen, wanted)
         view = tied_view(chosen, names)
+        before = None if dropped is None else of_roles(dropped, roles)
+        whole = joined(view, before)
         with read_ahead(src, source, view):
-            save_source(counted(fitted(view, source), progress), dst, format=name, **writing)
-        return replace(summary(source, view, dst, name), under_others=outliving(chosen, names))
+            save_source(counted(fitted(whole, source), progress), dst, format=name, **writing)
+        done = summary(source, view, dst, name)
+        return replace(done, under_others=outliving(chosen, names)).with_original(before)
 
 
 def destination(src: Input, dst: str | Path, format: str | None = None) -> str:
@@ -133,16 +160,23 @@ def without_object_graph(source: Source, format: str) -> Source:
 
 
 def with_roles(source: Source, roles: str | Collection[str] | None) -> Source:
-    """Return the tensors of *source* that have one of *roles*; None keeps all."""
+    """Return the tensors of *source* that have one of *roles*; None keeps all.
+
+    Raise RuleError where there is none.
+    """
+    view = of_roles(source, roles)
+    if not view.specs and roles is not None:
+        known = sorted({spec.role or "none recorded" for spec in source.specs.values()})
+        wanted = " or ".join(sorted({roles} if isinstance(roles, str) else roles))
+        raise RuleError(f"no tensor has the role {wanted}; roles there: {', '.join(known)}")
+    return view
+
+
+def of_roles(source: Source, roles: str | Collection[str] | None) -> Source:
+    """Return those tensors of *source* that have one of *roles*; None keeps all."""
     if roles is None:
         return source
     wanted = {roles} if isinstance(roles, str) else set(roles)
     if unknown := sorted(wanted.difference(ROLES)):
         raise RuleError(f"no role is called {', '.join(unknown)}; the roles: {', '.join(ROLES)}")
-    view = selected(source, lambda spec: spec.role in wanted, run_state="run" in wanted)
-    if not view.specs:
-        known = sorted({spec.role or "none recorded" for spec in source.specs.values()})
-        raise RuleError(
-            f"no tensor has the role {' or '.join(sorted(wanted))}; roles there: {', '.join(known)}"
-        )
-    return view
+    return selected(source, lambda spec: spec.role in wanted, run_state="run" in wanted)

@@ -2,8 +2,10 @@
 
     back = inverted(rules)                    from how they are written, where that says enough
     back = inverted(rules, original)          from the names and shapes there were: nearly all
+    way = way_back(rules, original.specs)     the same, with the tensors of which nothing is left
 
-A rule that loses something (`drop`, `slice`, a cast to fewer bits) cannot be taken back.
+A rule that loses something (`slice`, a cast to fewer bits) cannot be taken back.  What is dropped
+whole can be taken from the original, by whoever has its values.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,8 +50,25 @@ def inverted(
     parsed = parse(rules)
     if original is None:
         return from_writing(parsed)
-    specs = original.specs if isinstance(original, Source) else original
-    return from_specs(parsed, specs)
+    way = way_back(parsed, original.specs if isinstance(original, Source) else original)
+    if way.dropped:
+        advice = "ws.convert(..., inverse=True, original=...) takes these from the original."
+        raise cannot(losing((rule, name) for name, rule in way.dropped.items()), advice)
+    return way.rules
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """What takes rules back, but for the tensors that they drop."""
+
+    rules: tuple[Rule, ...]
+    dropped: Mapping[str, str]  # tensor of the original of which nothing is left -> by which rule
+
+
+def cannot(faults: Iterable[str], advice: str = "") -> RuleError:
+    """Return one error on all *faults*, and what to do about them."""
+    lines = ["these rules cannot be taken back:", *(f"  {fault}" for fault in faults)]
+    return RuleError("\n".join([*lines, advice] if advice else lines))
 
 
 def from_writing(rules: Sequence[Rule]) -> tuple[Rule, ...]:
@@ -60,38 +79,48 @@ def from_writing(rules: Sequence[Rule]) -> tuple[Rule, ...]:
         try:
             back = [*map(parse_line, rule.back()), *back]
         except RuleError as error:
-            faults.append(f"  {error}")
+            faults.append(str(error))
     if faults:
-        advice = "More can be with the names and shapes from before, of an original checkpoint."
-        raise RuleError("\n".join(["these rules cannot be taken back:", *faults, advice]))
+        advice = "More can be with a checkpoint from before them: original=, or --original."
+        raise cannot(faults, advice)
     return tuple(back)
 
 
-def from_specs(rules: Sequence[Rule], specs: Mapping[str, TensorSpec]) -> tuple[Rule, ...]:
-    """Return the inverse of *rules* on tensors of *specs*."""
-    rows = [
-        Row(without_output(name), Taken(without_output(name)), spec, spec.role == "slot")
-        for name, spec in specs.items()
-        if not name.startswith(RUN_PREFIX)
-    ]
+def way_back(rules: Sequence[Rule], specs: Mapping[str, TensorSpec]) -> WayBack:
+    """Return what takes *rules* on tensors of *specs* back.
+
+    Raise RuleError naming every rule that cannot be taken back, and what is lost: a part of a
+    tensor, the rest of which is there.
+    """
+    bare = {name: without_output(name) for name in specs if not name.startswith(RUN_PREFIX)}
+    rows = [Row(new, Taken(new), specs[n], specs[n].role == "slot") for n, new in bare.items()]
+    roots = {new: frozenset({name}) for name, new in bare.items()}  # of each name now, the tensors
     back: list[Rule] = []
     faults: list[str] = []
+    losses: list[tuple[str, str, frozenset[str]]] = []
     for rule in rules:
         after = Rows.of(rows)
         done = rule.on(after, after.names)
         after.change(done)
         undo, lost = undone(rows, after, str(rule))
-        faults += [f"  {text}" for _, text in done.faults]
-        if lost or isinstance(rule, Fit):
-            faults.append(f"  {rule}{losing(lost)}")
-        back.insert(0, undo)
+        faults += [text for _, text in done.faults]
+        faults += [f"{rule} is about variables of a model"] if isinstance(rule, Fit) else []
+        losses += [(str(rule), name, roots[name]) for name in lost]
+        back = [undo, *back] if undo.origin or undo.gone else back
+        roots = {
+            row.name: frozenset().union(*(roots[name] for name in names_in(row.recipe)))
+            for row in after
+            if row.kept
+        }
         rows = [Row(r.name, Taken(r.name), r.spec, r.slot) for r in after if r.kept]
+    left = frozenset().union(*roots.values())
+    faults += losing((by, name) for by, name, own in losses if not own.isdisjoint(left))
     if faults:
-        raise RuleError("\n".join(["these rules cannot be taken back:", *faults]))
-    return tuple(back)
+        raise cannot(faults)
+    return WayBack(tuple(back), {name: by for by, _, own in losses for name in sorted(own)})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Undo(Rule):
     """Make again, of what one rule left, what it was given; found out for each tensor by name."""
 
@@ -204,8 +233,15 @@ def sides_of(step: Slice | Take, size: int) -> tuple[int, int]:
     return begin, end
 
 
-def losing(names: Sequence[str]) -> str:
-    """Return the end of a line that says what a rule loses."""
+def losing(losses: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for each rule of *losses*, (rule, name), that says what it loses."""
+    by_rule: dict[str, list[str]] = {}
+    for rule, name in losses:
+        by_rule.setdefault(rule, []).append(name)
+    return [f"{rule} loses {some(names)}" for rule, names in by_rule.items()]
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of *names*, and how many more there are."""
     listed = ", ".join(map(repr, names[:MAX_NAMES]))
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f" loses {listed}{more}" if names else " is about variables of a model"
+    return f"{listed} and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else listed

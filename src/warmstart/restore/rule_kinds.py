@@ -45,6 +45,9 @@ class Rule(ABC):
         """Return the lines that take this rule back, in order.  Raise RuleError if none can."""
         raise RuleError(f"{self}: what it leaves out is lost")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -146,7 +149,7 @@ class Moving(OneLine):
         return [] if used else [(self.line.text, self.probe.pattern)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Rename(Moving):
     """Give the names that a pattern matches in full the name that *new* makes of the match."""
 
@@ -189,7 +192,7 @@ class Choosing(Rule):
         return ", ".join(map(str, self.written()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Drop(Choosing):
     """Leave out what any of the patterns matches."""
 
@@ -205,7 +208,7 @@ class Drop(Choosing):
         return Outcome(dropped=self.meant(rows, names))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Keep(Choosing):
     """Leave out what none of the patterns matches."""
 
@@ -217,7 +220,7 @@ class Keep(Choosing):
         return Outcome(dropped=[place for place in range(len(rows)) if place not in meant])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Table(Naming):
     """Give each of the listed names the names it stands beside."""
 
@@ -245,7 +248,7 @@ class Table(Naming):
         return f"the mapping of {', '.join(map(repr, list(self.table)[:3]))}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Function(Naming):
     """Ask a function for the new name.  It has no pattern to mistype, so it is never idle."""
 
@@ -268,7 +271,7 @@ class Function(Naming):
         return f"the function {getattr(self.function, '__qualname__', self.function)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Prefix(Naming):
     """Put every name under a scope."""
 
@@ -284,8 +287,11 @@ class Prefix(Naming):
     def written(self) -> Lines:
         return [f"rename * -> {joined(self.prefix, '*', self.separator)}"]
 
+    def __str__(self) -> str:
+        return str(self.written()[0])
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Scope(Moving):
     """Put what stands under one scope under another, with the separators of the new one below."""
 

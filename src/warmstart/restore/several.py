@@ -101,7 +101,7 @@ class Gather(Several):
         return slots[0].called(name) if all(is_one(slot.spec) for slot in slots) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Concatenation(Gather):
     """Put the tensors that several patterns match behind each other."""
 
@@ -128,7 +128,7 @@ class Concatenation(Gather):
             done.faults.append((rows[places[0]].old, why + ", ".join(map(repr, lacking))))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Stacking(Gather):
     """Put the tensors that a pattern matches behind each other along a new axis, by number."""
 
@@ -195,7 +195,7 @@ class Scatter(Several):
             done.leave(place, slot, f"cannot follow {self}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Splitting(Scatter):
     """Cut tensors along an axis, into equal parts unless sizes are given."""
 
@@ -219,7 +219,7 @@ class Splitting(Scatter):
         return [(new(key), step) for new, step in zip(self.new, steps, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Unstacking(Scatter):
     """Take tensors apart along an axis; the number of the place stands in the name."""
 

@@ -28,7 +28,7 @@ class OnPattern(OneLine):
         return [(self.line.text, self.probe.pattern)] if self.probe.idle(names) else []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Transform(OnPattern):
     """Do a step to each tensor that a pattern matches."""
 
@@ -86,7 +86,7 @@ class Transform(OnPattern):
             done.made[place] = made.recipe, made.spec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Fit(OnPattern):
     """What to do where a variable of the model has another shape; the pattern means its name."""
 

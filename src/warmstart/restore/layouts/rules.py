@@ -22,7 +22,7 @@ from . import alone, recurrent
 from .side import CannotCarryError, Recipes, Side
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Layout(Rule):
     """Whose names and axis orders the checkpoint's layers have."""
 
@@ -79,7 +79,7 @@ class Way:
         return Row(name, recipe, spec, slot=True, renamed=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Carry(Rule):
     """Write layers of one convention as another has them."""
 
