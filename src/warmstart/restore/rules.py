@@ -49,6 +49,7 @@ class Ruled:
     left: dict[str, str] = field(default_factory=dict)  # slot that cannot follow -> why
     fits: tuple[Fit, ...] = ()  # what to do about other shapes, in order
 
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """What rules make of names, and what is wrong with them: lines for an error each."""
