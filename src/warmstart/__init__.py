@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from .train.proof import Moved as Moved
     from .train.proof import first_moved as first_moved
     from .train.prove import ProveFrozen as ProveFrozen
+    from .train.retention import Best as Best
     from .train.saver import ModelSaver as ModelSaver
     from .train.trainer import Trainer as Trainer
     from .train.unfreezing import GradualUnfreezing as GradualUnfreezing
@@ -181,6 +182,7 @@ PUBLIC: dict[str, str] = {
     "Trainer": "train.trainer",
     "Callback": "train.callback",
     "ModelSaver": "train.saver",
+    "Best": "train.retention",
     **dict.fromkeys(("MaxSaver", "MinSaver"), "train.best"),
     "RunUpdateOps": "train.update_ops",
     "ProveFrozen": "train.prove",

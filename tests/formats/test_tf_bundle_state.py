@@ -54,12 +54,24 @@ def test_a_file_as_tensorflow_writes_it(tmp_path: Path) -> None:
 def test_tensorflow_reads_what_was_written(tmp_path: Path) -> None:
     tf = pytest.importorskip("tensorflow")
     paths = [tmp_path / "m-1", tmp_path / "ö '\"\\", Path("/elsewhere/m-3")]
-    write_state(tmp_path, paths[1], paths, timestamps=[1.5, 2, 1e9], last_preserved=0.25)
+    more = {
+        "timestamps": [1.5, 2, 1e9],
+        "last_preserved": 0.25,
+        "note": '{"values": {"\\u00f6": 1}}',
+    }
+    write_state(tmp_path, paths[1], paths, **more)
     found = tf.train.get_checkpoint_state(str(tmp_path))
     assert found.model_checkpoint_path == str(paths[1])
     assert list(found.all_model_checkpoint_paths) == list(map(str, paths))
     assert list(found.all_model_checkpoint_timestamps) == [1.5, 2, 1e9]
     assert found.last_preserved_timestamp == 0.25
+
+
+def test_a_note_is_found_again_and_no_text_is_taken_for_one(tmp_path: Path) -> None:
+    write_state(tmp_path, "a\n# warmstart: b", note='{"c": 1}')
+    assert read_state(tmp_path) == State("a\n# warmstart: b", note='{"c": 1}')
+    write_state(tmp_path, "a\n# warmstart: b")
+    assert read_state(tmp_path) == State("a\n# warmstart: b")
 
 
 def test_paths_inside_the_folder_are_relative(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from warmstart.errors import SaveError
 from warmstart.testing.crashes import Fault, Trial, copied, record, trials
 from warmstart.testing.toy import ToyModel
 from warmstart.train import logger
-from warmstart.train.resume import checkpoint_to_resume
+from warmstart.train.newest import checkpoint_to_resume
 from warmstart.train.trainer import Trainer
 
 
@@ -89,7 +89,9 @@ def test_the_epoch_saves_points_and_deletes(
     deleted = [Path(point.path).name for point in points if point.call == "unlink"]
     assert "model-20.index" in replaced
     assert replaced.count("checkpoint") == 2
-    assert deleted[-2:] == ["model-10.index", "model-10.data-00000-of-00001"]
+    assert deleted[-3:] == [
+        "model-10.index", "model-10.data-00000-of-00001", ".warmstart-lock",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", [Fault.KILLED, Fault.TORN])

@@ -1,5 +1,4 @@
 import logging
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ import pytest
 from warmstart.errors import CorruptCheckpoint, ResumeError
 from warmstart.files.variables import save_vars
 from warmstart.formats import open_source
-from warmstart.formats.tf_bundle.state import write_state
 from warmstart.testing.toy import ToyModel
 from warmstart.train.best import MinSaver
 from warmstart.train.callback import Callback
 from warmstart.train.config import AutoResumeTrainConfig, launch_train
 from warmstart.train.data import Batches
-from warmstart.train.resume import checkpoint_to_resume
 from warmstart.train.saver import ModelSaver
 from warmstart.train.trainer import Trainer
 
@@ -104,71 +101,6 @@ def test_a_resume_restores_the_place_and_says_so(
         train(callbacks=[Callback(start=look)], resume_from=folder)
     assert seen == [(9, 2, 4)]
     assert "model-9 at step 9" in caplog.text
-
-
-def test_nothing_to_resume_from_begins_anew(folder: Path) -> None:
-    assert checkpoint_to_resume(None) is None
-
-
-def test_the_named_checkpoint_is_taken_even_if_a_newer_one_is_there(
-    folder: Path, train: Train
-) -> None:
-    train()
-    write_state(folder, "model-10", ["model-10"])
-    assert checkpoint_to_resume(None) == folder / "model-10"
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-9])
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[0] ^= 1
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize("damage", [os.unlink, cut, flip], ids=["lost", "cut", "flipped"])
-@pytest.mark.parametrize("file", ["model-15.index", "model-15.data-00000-of-00001"])
-def test_a_torn_checkpoint_gives_way_to_the_newest_sound_one(
-    folder: Path,
-    train: Train,
-    damage: Callable[[Path], None],
-    file: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    train()
-    damage(folder / file)
-    assert checkpoint_to_resume(None) == folder / "model-10"
-    assert "model-10, the newest sound one:" in caplog.text
-    assert "model-15" in caplog.text
-
-
-def test_without_a_pointer_the_newest_sound_one_is_taken(
-    folder: Path, train: Train, caplog: pytest.LogCaptureFixture
-) -> None:
-    train()
-    (folder / "checkpoint").unlink()
-    assert checkpoint_to_resume(None) == folder / "model-15"
-    assert "there is no file `checkpoint`" in caplog.text
-
-
-@pytest.mark.parametrize("text", [b"", b"\0" * 40, b'model_checkpoint_path: "model'])
-def test_a_damaged_pointer_gives_way_to_the_newest_sound_one(
-    folder: Path, train: Train, text: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    train()
-    (folder / "checkpoint").write_bytes(text)
-    assert checkpoint_to_resume(None) == folder / "model-15"
-    assert "the newest sound one:\n  checkpoint: " in caplog.text
-
-
-def test_a_folder_without_a_sound_checkpoint_is_not_begun_anew(folder: Path, train: Train) -> None:
-    train(max_epoch=1)
-    cut(folder / "model-5.index")
-    with pytest.raises(ResumeError, match=r"nor a model-STEP is sound in .*; to go on") as caught:
-        checkpoint_to_resume(None)
-    assert "model-5: " in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-import warmstart.train.retention
+import warmstart as ws
 import warmstart.train.saver
 from warmstart.errors import SaveError
 from warmstart.formats import open_source
 from warmstart.formats.tf_bundle.state import read_state
 from warmstart.testing.callbacks import CallbackContract
 from warmstart.testing.toy import ToyModel
+from warmstart.train import run_folder
+from warmstart.train.best import MinSaver
 from warmstart.train.callback import Callback
 from warmstart.train.saver import ModelSaver
 from warmstart.train.snapshot import saved_state
@@ -39,8 +42,9 @@ def steps_in(folder: Path) -> list[int]:
         (ModelSaver(every_secs=1e-9, at_end=False, max_to_keep=None), list(range(1, 16))),
         (ModelSaver(every_secs=3600), [15]),
         (ModelSaver(max_to_keep=2), [10, 15]),
+        (ModelSaver(every_steps=1, max_to_keep=1, keep_checkpoint_every_n_steps=4), [4, 8, 12, 15]),
     ],
-    ids=["epochs", "steps", "not at end", "at start", "secs", "no secs yet", "max_to_keep"],
+    ids=["epochs", "steps", "not at end", "at start", "secs", "no secs yet", "max_to_keep", "kept"],
 )
 def test_when_it_saves(folder: Path, train: Train, saver: ModelSaver, steps: list[int]) -> None:
     train(callbacks=[saver])
@@ -126,6 +130,67 @@ def test_a_resumed_run_goes_on_deleting_its_old_checkpoints(folder: Path, train:
     assert steps_in(folder) == [15, 20]
 
 
+def losing(*values: float) -> Callback:
+    """Return a callback that measures *values*, one an epoch, as "val_loss"."""
+    return Callback(after_epoch=lambda trainer: trainer.put("val_loss", values[trainer.epoch - 1]))
+
+
+@pytest.mark.parametrize("stop", [None, 3, 4])
+def test_the_best_are_kept_through_a_resume(folder: Path, train: Train, stop: int | None) -> None:
+    def callbacks() -> list[Callback]:
+        best = ws.Best("val_loss", k=2)
+        return [losing(0.5, 0.1, 0.4, 0.3, 0.2, 0.6), ModelSaver(max_to_keep=1, keep_best=best)]
+
+    for resume_from in [None, folder][: 1 + (stop is not None)]:
+        end = stop if resume_from is None and stop else 6
+        train(callbacks=callbacks(), max_epoch=end, resume_from=resume_from)
+    assert steps_in(folder) == [10, 25, 30]
+
+
+def test_a_best_of_what_is_not_measured_is_refused(folder: Path, train: Train) -> None:
+    saver = ModelSaver(keep_best=[ws.Best("val_loss"), ws.Best("loss")])
+    with pytest.raises(ValueError, match="keep_best goes by 'val_loss', which the first epo"):
+        train(callbacks=[saver])
+
+
+def test_two_runs_do_not_save_into_one_folder(folder: Path, train: Train) -> None:
+    def train_another(trainer: Trainer) -> None:
+        train(callbacks=[ModelSaver()])
+
+    with pytest.raises(SaveError, match="log is being saved into by another run of this very"):
+        train(callbacks=[MinSaver("loss"), Callback(after_epoch=train_another), ModelSaver()])
+    train(callbacks=[MinSaver("loss"), ModelSaver()])
+    assert not (folder / ".warmstart-lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(warmstart.train.saver, "save_run"), (run_folder, "sweep_folder")]
+)
+def test_a_saver_that_cannot_start_does_not_hold_the_folder(
+    module: object, name: str, folder: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(module, name, fail)
+    with pytest.raises(RuntimeError, match="no"):
+        train(callbacks=[ModelSaver(at_start=True)])
+    assert not (folder / ".warmstart-lock").exists()
+
+
+def test_a_folder_that_is_removed_during_the_run_gets_the_next_save(
+    folder: Path, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = folder / "own"
+    remove = Callback(after_epoch=lambda trainer: shutil.rmtree(own))
+    train(callbacks=[remove, ModelSaver(checkpoint_dir=own)])
+    assert steps_in(own) == [15]
+    assert "own was removed during the run, and is made again" in caplog.text
+    state = read_state(own)
+    assert state is not None
+    assert state.all_paths == ("model-15",)
+
+
 def test_a_new_run_leaves_the_checkpoints_of_another_alone(folder: Path, train: Train) -> None:
     train(callbacks=[ModelSaver(every_steps=2)], max_epoch=1)
     train(callbacks=[ModelSaver(max_to_keep=1)], max_epoch=2)
@@ -168,6 +233,7 @@ def test_a_folder_of_its_own(folder: Path, train: Train, tmp_path: Path) -> None
     ("arguments", "message"),
     [
         ({"every_steps": 0}, "every_steps is 0; expected 1 or more, or None"),
+        ({"keep_checkpoint_every_n_steps": 0}, "keep_checkpoint_every_n_steps is 0; expected 1 or"),
         ({"max_to_keep": 0}, "max_to_keep is 0; expected 1 or more, or None"),
         ({"every_secs": 0.0}, r"every_secs is 0\.0; expected more than 0"),
     ],

@@ -5,8 +5,10 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..binary.lock import hold
 from . import logger
 from .callback import BEST, Callback
+from .leftovers import delete, unused_data
 from .snapshot import save_run
 
 if TYPE_CHECKING:
@@ -35,7 +37,15 @@ class BestSaver(Callback):
         self.seen = False
 
     def start(self, trainer: "Trainer") -> None:
-        self._path = logger.folder_for(self.checkpoint_dir) / self.filename
+        folder = logger.folder_for(self.checkpoint_dir)
+        self._path = folder / self.filename
+        if trainer.processes.first:
+            self._lock = hold(folder, trainer)
+            delete(unused_data(self._path))
+
+    def stop(self, trainer: "Trainer") -> None:
+        if trainer.processes.first:
+            self._lock.release()
 
     def after_epoch(self, trainer: "Trainer") -> None:
         metrics = trainer.metrics
@@ -47,8 +57,12 @@ class BestSaver(Callback):
         self.seen = True
         value = metrics.get(self.monitor_stat, math.nan)  # later, it may be measured now and then
         if self._is_best(value):
+            trainer.processes.on_first("saving the best", self._make_sure)
             self.best = value
             save_run(trainer, self._path)
+
+    def _make_sure(self) -> None:
+        self._lock.make_sure()
 
     def _is_best(self, value: float) -> bool:
         if self.best is None:

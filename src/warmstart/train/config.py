@@ -47,7 +47,7 @@ class AutoResumeTrainConfig(TrainConfig):
     always_resume: bool = True
 
     def resume_from(self) -> Path | None:
-        from .resume import checkpoint_to_resume
+        from .newest import checkpoint_to_resume
         from .saver import ModelSaver
 
         asked = self.session_init is not None or self.starting_epoch != 1

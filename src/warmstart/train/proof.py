@@ -15,7 +15,7 @@ from ..errors import CheckpointNotFound
 from ..formats import open_source
 from ..freezing.frozen import Patterns, hash_at, places
 from ..source import Index, Source
-from .resume import newest_first
+from .newest import newest_first
 
 
 @dataclass(frozen=True, slots=True)

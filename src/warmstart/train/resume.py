@@ -1,6 +1,6 @@
 """Going on exactly where a run stopped.
 
-    path = checkpoint_to_resume(folder)        # None: nothing is there, begin anew
+    path = checkpoint_to_resume(folder)        # of `newest`; None: nothing is there, begin anew
     resume(trainer, path)                      # all checked first, then restored
 
 Every piece that cannot be restored has a name: a variable, a callback's key, "data",
@@ -8,19 +8,15 @@ Every piece that cannot be restored has a name: a variable, a callback's key, "d
 """
 
 import logging
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError, ResumeError, full_text, noting
+from ..errors import ResumeError, noting
 from ..formats import locate, open_source
-from ..formats.tf_bundle.state import FILE_NAME
 from ..restore.resume import resume as restore_variables
 from ..source import Source
-from . import logger
 from .data import place_in
 from .processes import ROOT, state_of, values_of
 from .run_state import random_states
@@ -31,52 +27,6 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 log = logging.getLogger("warmstart")
-
-BUNDLE = re.compile(r"model-(\d+)\.index")
-
-
-def checkpoint_to_resume(checkpoint_dir: str | os.PathLike[str] | None) -> Path | None:
-    """Return the latest sound checkpoint in the folder, None when there is not even an unsound one.
-
-    It is the one that the file `checkpoint` names; when that one is missing or torn, the newest
-    that is sound, with a warning.
-    """
-    folder = logger.folder_for(checkpoint_dir)
-    pointer = folder / FILE_NAME
-    faults: list[str] = []
-    if pointer.exists() and is_sound(pointer, faults):
-        return locate(pointer)[1]
-    for path in newest_first(folder):
-        if is_sound(path, faults):
-            why = "\n  ".join(faults) or "there is no file `checkpoint`"
-            log.warning("resuming from %s, the newest sound one:\n  %s", path, why)
-            return path
-    if faults:
-        raise ResumeError(
-            f"neither what the file `checkpoint` names nor a model-STEP is sound in {folder}; "
-            "to go on from another, Trainer.train(resume_from=PATH); to begin anew, use another "
-            "folder\n  " + "\n  ".join(faults)
-        )
-    return None
-
-
-def newest_first(folder: Path) -> list[Path]:
-    """Return the bundles that a ModelSaver wrote in *folder*, by falling step."""
-    found = [match for name in os.listdir(folder) if (match := BUNDLE.fullmatch(name))]
-    steps = sorted((int(match[1]) for match in found), reverse=True)
-    return [folder / f"model-{step}" for step in steps]
-
-
-def is_sound(path: Path, faults: list[str]) -> bool:
-    """Return whether every byte of the checkpoint is as its checksums say; else add why not."""
-    try:
-        with open_source(path) as source:
-            for name in source.read_order():
-                source.read(name)
-    except CheckpointError as error:
-        faults.append(f"{path.name}: {full_text(error)}".replace("\n", "\n    "))
-        return False
-    return True
 
 
 def resume(trainer: "Trainer", path: Path) -> None:

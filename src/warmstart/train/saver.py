@@ -2,14 +2,14 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..binary.atomic import sweep
 from . import logger
 from .callback import SAVER, Callback
-from .retention import Kept, decide, delete_bundle, read_kept, sweep_halves, write_kept
+from .retention import Best, Keep
+from .run_folder import RunFolder
 from .snapshot import save_run
 
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ class ModelSaver(Callback):
 
     After each epoch; or with *every_steps* after every so many steps, with *every_secs* after the
     first step that ends so many seconds after the last save, with both whenever either is due,
-    instead.  The last *max_to_keep* are kept (None: all) and, for good, one every
-    *keep_checkpoint_every_n_hours* (None: none).  A save that fails raises, and the previous
+    instead.  The last *max_to_keep* are kept (None: all); as long as they are, those of
+    *keep_best*, a `Best` or several; and for good one every *keep_checkpoint_every_n_hours* (None:
+    none) and one every *keep_checkpoint_every_n_steps*.  A save that fails raises, and the previous
     checkpoint stands.  The end (*at_end*) of a run that failed is not saved: a step half done is
-    not a place to go on from.
+    not a place to go on from.  One run at a time saves into a folder: SaveError says which does.
     """
 
     turn = SAVER
@@ -38,39 +39,44 @@ class ModelSaver(Callback):
         at_end: bool = True,
         max_to_keep: int | None = 10,
         keep_checkpoint_every_n_hours: float | None = 0.5,
+        keep_checkpoint_every_n_steps: int | None = None,
+        keep_best: Best | Iterable[Best] = (),
         checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         refuse_below_one("every_steps", every_steps)
         refuse_below_one("max_to_keep", max_to_keep)
+        refuse_below_one("keep_checkpoint_every_n_steps", keep_checkpoint_every_n_steps)
         if every_secs is not None and every_secs <= 0:
             raise ValueError(f"every_secs is {every_secs}; expected more than 0")
         self.every_steps = every_steps
         self.every_secs = every_secs
         self.at_start = at_start
         self.at_end = at_end
-        self.max_to_keep = max_to_keep
-        self.keep_hours = keep_checkpoint_every_n_hours
+        best = (keep_best,) if isinstance(keep_best, Best) else tuple(keep_best)
+        self.keep = Keep(
+            max_to_keep, keep_checkpoint_every_n_hours, keep_checkpoint_every_n_steps, best
+        )
         self.checkpoint_dir = checkpoint_dir
         self.every_epoch = every_steps is None and every_secs is None
-        self._folder = Path()
         self._saved_step: int | None = None
 
     def start(self, trainer: "Trainer") -> None:
-        now = time.time()
-        self._folder = logger.folder_for(self.checkpoint_dir).resolve()
-        if trainer.processes.first:  # of the others none saves before it does
-            sweep(self._folder)
-            sweep_halves(self._folder)
-        self._next_time = time.monotonic() + (self.every_secs or 0)
+        self._folder = RunFolder(logger.folder_for(self.checkpoint_dir).resolve(), self.keep)
         origin = trainer.resumed_from and trainer.resumed_from.resolve()
-        goes_on = origin is not None and origin.parent == self._folder
-        # What another run left in the folder is not ours to delete.
-        self._kept = read_kept(self._folder, now) if goes_on else Kept((), now)
-        self._saved_step = trainer.step if origin == self._path(trainer) else None
-        if trainer.processes.first:
-            trainer.session.save_graph(self._folder)
-        if self.at_start:
-            self._save(trainer)
+        self._first = trainer.processes.first  # of the others none saves before it does
+        if self._first:
+            self._folder.enter(trainer, origin)
+        try:
+            self._next_time = time.monotonic() + (self.every_secs or 0)
+            self._first_epoch = trainer.epoch
+            self._saved_step = trainer.step if origin == self._path(trainer) else None
+            if self._first:
+                trainer.session.save_graph(self._folder.path)
+            if self.at_start:
+                self._save(trainer)
+        except BaseException:
+            self._leave()  # what did not start is not stopped
+            raise
 
     def after_step(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         # The last step of an epoch is saved with the epoch, once what belongs to it is done.
@@ -78,12 +84,17 @@ class ModelSaver(Callback):
             self._save(trainer)
 
     def after_epoch(self, trainer: "Trainer") -> None:
+        if trainer.resumed_from is None and trainer.epoch == self._first_epoch:
+            self.keep.refuse_unknown(trainer.metrics)
         if self.every_epoch or self._is_due(trainer):
             self._save(trainer)
 
     def stop(self, trainer: "Trainer") -> None:
-        if self.at_end and trainer.finished:
-            self._save(trainer)
+        try:
+            if self.at_end and trainer.finished:
+                self._save(trainer)
+        finally:
+            self._leave()
 
     def _is_due(self, trainer: "Trainer") -> bool:
         if self.every_steps is not None and trainer.step % self.every_steps == 0:
@@ -97,28 +108,20 @@ class ModelSaver(Callback):
         """Save unless this very step is saved already."""
         if trainer.step == self._saved_step:
             return
-        path = self._path(trainer)
+        path, values = self._path(trainer), self.keep.values(trainer.metrics)
+        name, on_first = path.name, trainer.processes.on_first
+        on_first(f"announcing {name}", lambda: self._folder.announce(name, values))
         save_run(trainer, path)
         self._saved_step = trainer.step
-        trainer.processes.on_first(f"pointing to {path.name}", lambda: self._point_to(path.name))
+        on_first(f"pointing to {name}", lambda: self._folder.commit(name, values))
         self._next_time = time.monotonic() + (self.every_secs or 0)
 
+    def _leave(self) -> None:
+        if self._first:
+            self._folder.leave()
+
     def _path(self, trainer: "Trainer") -> Path:
-        return self._folder / f"model-{trainer.step}"
-
-    def _point_to(self, name: str) -> None:
-        """Make *name* the latest, then delete what is no longer kept.
-
-        What is to go stays listed until it is gone: a kill in between leaves nothing unlisted.
-        """
-        kept = self._kept.with_latest(name, time.time())
-        write_kept(self._folder, kept)
-        self._kept, doomed = decide(kept, self.max_to_keep, self.keep_hours)
-        if not doomed:
-            return
-        for old in doomed:
-            delete_bundle(self._folder / old)
-        write_kept(self._folder, self._kept)
+        return self._folder.path / f"model-{trainer.step}"
 
 
 def refuse_below_one(name: str, value: int | None) -> None:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ...errors import CheckpointNotFound
+from ...errors import CheckpointError, CheckpointNotFound
 from .pointer import candidates, is_pointer, is_table, latest_in, names_in
 from .state import FILE_NAME
 
@@ -154,9 +154,17 @@ def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:
     """Return every bundle in *folder*, half ones too, with its files among *names*."""
     found: dict[Path, list[Path]] = {}
     for name in names:
-        if DATA.fullmatch(name) or (name.endswith(INDEX) and is_table(folder / name)):
+        if DATA.fullmatch(name) or (name.endswith(INDEX) and may_be_table(folder / name)):
             found.setdefault(prefix_of(folder / name), []).append(folder / name)
     return found
+
+
+def may_be_table(path: Path) -> bool:
+    """Return whether *path* is a table, or cannot be read, which is told when it is opened."""
+    try:
+        return is_table(path)
+    except CheckpointError:
+        return True
 
 
 def age(prefix: Path) -> tuple[int, float]:

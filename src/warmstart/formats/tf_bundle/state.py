@@ -5,8 +5,10 @@
     all_model_checkpoint_paths: "model-200"
     all_model_checkpoint_timestamps: 1700000000.5
     last_preserved_timestamp: 1700000000.0
+    # warmstart: {"preserved_step": 100}
 
-Paths are relative to the folder or absolute.  Texts are quoted with C's escapes.
+Paths are relative to the folder or absolute.  Texts are quoted with C's escapes.  The last line is
+a note of this library's own, a comment to TensorFlow.
 Source: TensorFlow 2.21, python/training/checkpoint_state.proto; protobuf's text format.
 """
 
@@ -29,6 +31,9 @@ FIELDS = (
     "last_preserved_timestamp",
 )
 
+NOTE = "# warmstart: "
+NOTED = re.compile(rf"^{NOTE}(.*)$", re.MULTILINE)  # no text holds one: texts end with their line
+
 SKIPPED = r"(?:[\s,;]|#[^\n]*)*+"
 TEXT = r"""(?:"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+')"""
 ASSIGNMENT = re.compile(rf"(\w++)\s*+:\s*+((?:{TEXT}\s*+)++|[-+.\w]++){SKIPPED}", re.DOTALL)
@@ -46,6 +51,7 @@ class State:
     all_paths: tuple[str, ...] = ()
     timestamps: tuple[float, ...] = ()
     last_preserved: float | None = None
+    note: str = ""
 
 
 def read_state(folder: Path, name: str = FILE_NAME) -> State | None:
@@ -86,6 +92,7 @@ def parse_state(raw: bytes) -> State:
         tuple(map(unquoted, paths)),
         tuple(map(as_seconds, timestamps)),
         as_seconds(preserved[-1]) if preserved else None,
+        "".join(NOTED.findall(text)[-1:]),
     )
 
 
@@ -158,9 +165,10 @@ def write_state(
     *,
     timestamps: Sequence[float] = (),
     last_preserved: float | None = None,
+    note: str = "",
     name: str = FILE_NAME,
 ) -> None:
-    """Replace the file `checkpoint` in *folder*.
+    """Replace the file `checkpoint` in *folder*; *note* is one line of ASCII.
 
     Paths inside *folder* are written relative to it, so that the folder can be moved.
     """
@@ -169,6 +177,8 @@ def write_state(
     lines += [f"{FIELDS[2]}: {float(seconds)!r}" for seconds in timestamps]
     if last_preserved is not None:
         lines.append(f"{FIELDS[3]}: {float(last_preserved)!r}")
+    if note:
+        lines.append(NOTE + note)
     write_whole(Path(folder) / name, ("\n".join(lines) + "\n").encode())
 
 

@@ -1,0 +1,207 @@
+"""The checkpoint in a folder from which no work is lost: the newest that is sound.
+
+    1  the one whose save was complete when a kill kept the file `checkpoint` from naming it
+    2  the one that the file `checkpoint` names
+    3  those that it lists, the latest first
+    4  any other model-STEP, the highest step first
+
+The first of them that is a run, every byte of which is as its checksums say, is taken.  A newer one
+of another run, or one that somebody made `checkpoint` point away from, does not come before it.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from ..binary.ahead import memory, size_of
+from ..binary.lock import holder_of
+from ..errors import CheckpointError, ResumeError, full_text
+from ..formats import files_of, locate, open_as
+from ..formats.tf_bundle.state import FILE_NAME, State, read_state
+from . import logger
+from .snapshot import saved_state
+from .tensorpack import tensorpack_place
+
+log = logging.getLogger("warmstart")
+
+BUNDLE = re.compile(r"model-(\d+)\.index")
+BLOCK = 8 << 20
+
+
+class Rank(Enum):
+    """Why a checkpoint may be the one."""
+
+    UNNAMED = "its save was complete but for the file `checkpoint`"
+    NAMED = "the file `checkpoint` names it"
+    THERE = "it is there"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A checkpoint that may be the one; *path* may be the file that points to it."""
+
+    path: Path
+    rank: Rank
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What reading all of a checkpoint told."""
+
+    path: Path
+    rank: Rank
+    fault: str = ""  # why it is not sound
+    place: bool = False  # whether it says where its run stood
+    reason: str = ""  # why it does not
+
+    @property
+    def why_not(self) -> str:
+        """Why a run cannot go on from it, in the words of a list."""
+        return f"{self.path.name}: {self.fault or self.reason}".replace("\n", "\n    ")
+
+
+def checkpoint_to_resume(checkpoint_dir: str | os.PathLike[str] | None) -> Path | None:
+    """Return the newest sound checkpoint in the folder, None when there is not even an unsound one.
+
+    It is the one that the file `checkpoint` names, or was about to name when the run was killed.
+    What is passed over is said in a warning.
+    """
+    folder = logger.folder_for(checkpoint_dir)
+    passed: list[Judged] = []
+    for candidate in candidates(folder):
+        judged = judge(candidate)
+        if judged.place:
+            tell(judged, passed)
+            return judged.path
+        passed.append(judged)
+    for judged in passed:  # variables alone, if nothing more is to be had
+        if not judged.fault:
+            tell(judged, [other for other in passed if other.fault])
+            return judged.path
+    if passed:
+        raise ResumeError(
+            f"neither what the file `checkpoint` names nor a model-STEP is sound in {folder}; "
+            "to go on from another, Trainer.train(resume_from=PATH); to begin anew, use another "
+            "folder\n  " + "\n  ".join(reasons(passed))
+        )
+    return None
+
+
+def tell(judged: Judged, passed: list[Judged]) -> None:
+    """Say why it is this one, where the file `checkpoint` alone does not say so."""
+    if judged.rank is Rank.UNNAMED:
+        log.info("%s was complete when the run was killed, but not yet named", judged.path)
+    elif passed or judged.rank is not Rank.NAMED:
+        why = "\n  ".join(reasons(passed)) or "there is no file `checkpoint`"
+        log.warning("resuming from %s, the newest sound one:\n  %s", judged.path, why)
+
+
+def reasons(passed: list[Judged]) -> list[str]:
+    """Return why a run cannot go on from each of *passed*, as lines, none of them twice."""
+    return list(dict.fromkeys(each.why_not for each in passed))
+
+
+def candidates(folder: Path) -> Iterator[Candidate]:
+    """Yield what may be the one, the likeliest first, each once."""
+    pointer = folder / FILE_NAME
+    state = named_in(folder)
+    unnamed = about_to_be_named(folder, state)
+    if unnamed is not None:
+        yield Candidate(unnamed, Rank.UNNAMED)
+    if os.path.lexists(pointer) and not pointer.is_dir():
+        yield Candidate(pointer, Rank.NAMED)
+    there = dict.fromkeys(newest_first(folder))
+    listed = [folder / name for name in reversed(state.all_paths)] if state else []
+    done = {unnamed, folder / state.latest} if state else {unnamed}
+    for path in dict.fromkeys([*(path for path in listed if path in there), *there]):
+        if path not in done:
+            yield Candidate(path, Rank.THERE)
+
+
+def named_in(folder: Path) -> State | None:
+    """Return what the file `checkpoint` in *folder* says, None when it is not there or broken."""
+    with suppress(CheckpointError):
+        return read_state(folder)
+    return None
+
+
+def about_to_be_named(folder: Path, state: State | None) -> Path | None:
+    """Return the checkpoint that a kill kept the file `checkpoint` from naming, if it has an index.
+
+    The folder's lock tells it.  It does not count if somebody has changed that file since.
+    """
+    holder = holder_of(folder)
+    if holder is None or not BUNDLE.fullmatch(f"{holder.saving}.index"):
+        return None
+    latest = state.latest if state else ""
+    path = folder / holder.saving
+    known = state is not None and holder.saving in (latest, *state.all_paths)
+    return path if latest == holder.after and not known and path in newest_first(folder) else None
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Return the bundles that a ModelSaver wrote in *folder*, by falling step."""
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise ResumeError(
+            f"{folder} cannot be looked into for checkpoints: {error.strerror}; to begin anew, use "
+            "another folder"
+        ) from error
+    found = [match for name in names if (match := BUNDLE.fullmatch(name))]
+    steps = sorted((int(match[1]) for match in found), reverse=True)
+    return [folder / f"model-{step}" for step in steps]
+
+
+def judge(candidate: Candidate) -> Judged:
+    """Return whether every byte of *candidate* is right, and whether it is a run's."""
+    path, rank = candidate.path, candidate.rank
+    try:
+        format, path = locate(path)
+        is_run = read_whole(format, path)
+    except CheckpointError as error:
+        return Judged(path, rank, fault=full_text(error))
+    try:
+        if not is_run:
+            tensorpack_place(path, optional=False)
+    except CheckpointError as error:
+        return Judged(path, rank, reason=str(error))
+    return Judged(path, rank, place=True)
+
+
+def read_whole(format: str, path: Path) -> bool:
+    """Read all of the checkpoint at *path*; return whether it has a run state, which is read too.
+
+    Raise CheckpointError for the first fault.
+    """
+    files = files_of(format, path)
+    for file in files:
+        refuse_unreadable(file)
+    with open_as(format, path) as source:
+        if sum(map(size_of, files)) <= memory() // 2:
+            source.read_all()
+        else:  # one at a time: the first would have to go before the last comes
+            for name in source.read_order():
+                source.read(name)
+        return saved_state(source) is not None
+
+
+def refuse_unreadable(path: Path) -> None:
+    """Raise when the disk cannot give all of *path*: a map of it would end the process with SIGBUS.
+
+    What is read is in the cache then, so that reading it again costs what memory does.
+    """
+    room = memoryview(bytearray(BLOCK))
+    if not path.is_file():
+        return  # what stands there instead of a file, the reader says
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while file.readinto(room):
+                pass
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
