@@ -2,12 +2,16 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import warmstart.train.progress
 from warmstart.testing.callbacks import CallbackContract
+from warmstart.testing.toy import ToyModel
 from warmstart.train.callback import Callback
+from warmstart.train.config import AutoResumeTrainConfig, launch_train
+from warmstart.train.data import Batches
 from warmstart.train.progress import ProgressBar, line
 from warmstart.train.trainer import Trainer
 
@@ -28,7 +32,7 @@ def at(step: int) -> Trainer:
     """Return a trainer at *step* of 10 epochs of 100 steps."""
     return SimpleNamespace(  # type: ignore[return-value]
         step=step, epoch=step // 100 + 1, step_in_epoch=step % 100,
-        steps_per_epoch=100, max_epoch=10,
+        steps_per_epoch=100, max_epoch=10, resumed_from=None,
     )  # fmt: skip
 
 
@@ -52,6 +56,28 @@ def test_a_pipe_gets_one_line_an_epoch(folder: Path, train: Train) -> None:
     lines = file.getvalue().splitlines()
     assert [text[:19] for text in lines] == [f"epoch {n}/3  step 5/5" for n in (1, 2, 3)]
     assert "\r" not in file.getvalue()
+
+
+def test_a_resumed_run_says_from_where_it_goes_on(
+    folder: Path, batches: Callable[[], Batches], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(max_epoch: int, **more: Any) -> list[str]:
+        given = {"model": ToyModel(), "data": batches(), "max_epoch": max_epoch}
+        launch_train(AutoResumeTrainConfig(**given, **more))
+        return capsys.readouterr().err.splitlines()
+
+    steps = len(batches())
+    assert not any("going on" in text for text in run(1))
+    path = folder / f"model-{steps}"
+    assert run(1) == [
+        f"going on from {path} at step {steps}",
+        "nothing to do: the run has reached epoch 1, and max_epoch is 1",
+    ]
+    first, second = run(2, session_init={}, starting_epoch=2)
+    assert (
+        first == f"going on from {path} at step {steps}; passed over: session_init, starting_epoch"
+    )
+    assert second.startswith("epoch 2/2")
 
 
 def test_a_terminal_gets_a_line_that_is_drawn_over(

@@ -130,7 +130,10 @@ def test_all_pieces_that_cannot_be_restored_are_named_together(folder: Path, tra
     train(callbacks=[MinSaver("loss"), ModelSaver()], max_epoch=1)
     with pytest.raises(ResumeError, match="3 of the run's pieces cannot be restored") as caught:
         train(callbacks=[], data=[(np.ones((4, 3)), np.ones(4))], resume_from=folder)
-    assert "accept=('steps_per_epoch', 'data', 'min-loss',)" in str(caught.value)
+    assert str(caught.value).endswith(
+        "accept=('steps_per_epoch', 'data', 'min-loss',); to begin anew: start in another folder"
+    )
+    assert not any("begin anew" in note for note in caught.value.__notes__)
 
 
 def test_data_of_another_cut_is_refused_unless_accepted(folder: Path, train: Train) -> None:
@@ -138,8 +141,9 @@ def test_data_of_another_cut_is_refused_unless_accepted(folder: Path, train: Tra
         return Batches((np.ones((40, 3)), np.ones(40)), 8)
 
     train(max_epoch=1)
-    with pytest.raises(ResumeError, match="the data is not that of the checkpoint"):
+    with pytest.raises(ResumeError, match="the data is not that of the checkpoint") as caught:
         train(data=other(), resume_from=folder)
+    assert "to begin anew: start in another folder" in caught.value.__notes__
     resumed = train(data=other(), resume_from=folder, accept=("data",), max_epoch=2)
     assert resumed.data.state()["pass"] == 1
 

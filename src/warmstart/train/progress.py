@@ -15,7 +15,10 @@ PERIOD = 0.2  # seconds from one drawing to the next
 
 
 class ProgressBar(Callback):
-    """Show the loss, the rate, the time left: one line redrawn on a terminal, one an epoch else."""
+    """Show the loss, the rate, the time left: one line redrawn on a terminal, one an epoch else.
+
+    A resumed run says first from where it goes on.
+    """
 
     turn = MONITOR
     first_process_only = True
@@ -29,6 +32,9 @@ class ProgressBar(Callback):
         self._terminal = self._out.isatty()
         self._began, self._first = time.monotonic(), trainer.step
         self._next = self._began if self._terminal else float("inf")
+        for text in going_on(trainer):
+            self._draw(text)
+            self._end_line()
 
     def after_step(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         now = time.monotonic()
@@ -56,6 +62,20 @@ class ProgressBar(Callback):
         self._out.write("\n")
         self._out.flush()
         self._width = 0
+
+
+def going_on(trainer: "Trainer") -> list[str]:
+    """Return what is said of a resumed run when it starts, in lines; nothing of a new one."""
+    if trainer.resumed_from is None:
+        return []
+    over = f"; passed over: {', '.join(trainer.passed_over)}" if trainer.passed_over else ""
+    lines = [f"going on from {trainer.resumed_from} at step {trainer.step}{over}"]
+    if trainer.epoch > trainer.max_epoch:
+        lines.append(
+            f"nothing to do: the run has reached epoch {trainer.epoch - 1}, and max_epoch is "
+            f"{trainer.max_epoch}"
+        )
+    return lines
 
 
 def line(trainer: "Trainer", metrics: Mapping[str, float], seconds: float, first_step: int) -> str:

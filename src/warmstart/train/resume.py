@@ -35,7 +35,7 @@ def resume(trainer: "Trainer", path: Path) -> None:
     Nothing is changed when something is missing that the trainer does not accept.
     """
     _, found = locate(path)
-    with noting(f"while resuming from {found}"), open_source(found) as source:
+    with how_to_begin(), noting(f"while resuming from {found}"), open_source(found) as source:
         state = saved_state(source)
         own: Source = source
         if state is not None:
@@ -81,6 +81,9 @@ NO_PLACE = (
 )
 
 
+ANEW = "to begin anew: start in another folder"
+
+
 def refuse(faults: Mapping[str, str], accepts: Callable[[str], bool]) -> None:
     """Raise for all *faults* whose names are not accepted."""
     refused = {name: why for name, why in faults.items() if not accepts(name)}
@@ -89,8 +92,19 @@ def refuse(faults: Mapping[str, str], accepts: Callable[[str], bool]) -> None:
         raise ResumeError(
             f"{len(refused)} of the run's pieces cannot be restored\n"
             + "".join(f"  {name}: {why}\n" for name, why in refused.items())
-            + f"to go on without: accept=({names},)"
+            + f"to go on without: accept=({names},); {ANEW}"
         )
+
+
+@contextmanager
+def how_to_begin() -> Iterator[None]:
+    """Say beside a ResumeError that leaves the block how a run begins anew."""
+    try:
+        yield
+    except ResumeError as error:
+        if ANEW not in full_text(error):
+            error.add_note(ANEW)
+        raise
 
 
 @contextmanager

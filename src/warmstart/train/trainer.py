@@ -54,6 +54,7 @@ class Trainer:
         self.stopping = False  # a callback sets this to end the run after the step
         self.finished = False  # ended without an error
         self.resumed_from: Path | None = None
+        self.passed_over: tuple[str, ...] = ()  # what was asked for a first start, and is none now
         self.callbacks: list[Callback] = []
         self.data: Any = None
         self.processes = ALONE  # those that train together, once it begins
@@ -116,6 +117,8 @@ class Trainer:
         self._call_model("prepare")
         begin = partial(self._initialize, session_init, resume_from)
         do_together(self.processes, "giving the model its first values", begin)
+        if resume_from is not None:
+            self.passed_over = for_a_first_start(session_init, starting_epoch)
         generators = random_states(), self.session.state()
         with ExitStack() as started:
             begin = partial(self._start_callbacks, started)
@@ -146,7 +149,7 @@ class Trainer:
         self.epoch, self.step_in_epoch = starting_epoch, 0
         self.step = (starting_epoch - 1) * steps_per_epoch
         self.stopping = self.finished = self._epoch_done = False
-        self.resumed_from = None
+        self.resumed_from, self.passed_over = None, ()
         self._metrics = EpochMetrics()
 
     def _initialize(self, session_init: Any, resume_from: str | Path | None) -> None:
@@ -269,6 +272,12 @@ def check_trainable(model: Any) -> None:
 
 
 EXPECTED = "expected a TorchModel, a KerasModel, a TFGraph, a TFModule or a JaxModel"
+
+
+def for_a_first_start(session_init: Any, starting_epoch: int) -> tuple[str, ...]:
+    """Return which of these arguments were given, which a resumed run does without."""
+    given = {"session_init": session_init is not None, "starting_epoch": starting_epoch != 1}
+    return tuple(name for name, is_given in given.items() if is_given)
 
 
 def checked_steps(data: Iterable[Any], steps_per_epoch: int | None) -> int:
