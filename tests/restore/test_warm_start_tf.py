@@ -1,5 +1,6 @@
 """WarmStartSettings in TensorFlow graphs, with tf.compat.v1.train.warm_start as the oracle."""
 
+import inspect
 from contextlib import contextmanager
 from itertools import product
 
@@ -492,3 +493,10 @@ def test_training_goes_on(base, words):
     assert after["global_step"] == before["global_step"] + 1
     assert np.isfinite(after["emb"]).all()
     assert not np.array_equal(after["emb"], before["emb"])
+
+
+def test_what_may_be_left_out_of_a_vocabulary_is_what_tensorflow_lets_out():
+    def arguments(kind):
+        return [(p.name, p.default) for p in inspect.signature(kind).parameters.values()]
+
+    assert arguments(ws.VocabInfo) == arguments(tf.compat.v1.train.VocabInfo)

@@ -23,7 +23,8 @@ def module(layers, n_words=4, seed=0):
 def trained(made, optimizer, steps=2):
     """Return *optimizer* after some steps, in each of which a variable is its own gradient."""
     variables = made.trainable_variables
-    optimizer.build(variables)
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        optimizer.build(variables)
     for _ in range(steps):
         optimizer.apply_gradients([(tf.convert_to_tensor(v), v) for v in variables])
     return optimizer
@@ -118,3 +119,33 @@ def test_the_frameworks_own_names_will_do(tmp_path):
     info = {"emb": ws.VocabInfo(NEW, 5, 0, OLD)}
     assert set(ws.WarmStartSettings(path, ".*", info).init(made).loaded) == {"emb", "a", "b"}
     assert follows(made.emb.numpy(), module("ab").emb.numpy())
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "slot", "first"),
+    [
+        (lambda: keras.optimizers.Adagrad(0.1, initial_accumulator_value=0.25), "accumulator", 0.25),
+        (
+            lambda: keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.Adagrad(0.1, initial_accumulator_value=0.5)
+            ),
+            "accumulator",
+            0.5,
+        ),
+        (lambda: tf.compat.v1.train.AdagradOptimizer(0.1), "accumulator", np.float32(0.1)),
+        (lambda: tf.compat.v1.train.RMSPropOptimizer(0.1), "rms", 1),
+        (lambda: keras.optimizers.Adam(0.1), "momentum", 0),
+    ],
+    ids=["adagrad", "scaled", "adagrad 1", "rmsprop 1", "adam"],
+)
+@pytest.mark.parametrize("steps", [0, 1])
+def test_new_rows_of_a_slot_are_what_the_optimizer_begins_with(
+    optimizer, slot, first, steps, tmp_path
+):
+    source, made = module("ab"), module("ab", n_words=5, seed=1)
+    old = ws.session_for(source, optimizer=trained(source, optimizer()))
+    ws.save_vars(old, tmp_path / "base")
+    session = ws.session_for(made, optimizer=trained(made, optimizer(), steps))
+    info = {"emb": ws.VocabInfo(NEW, 5, 0, OLD)}
+    ws.WarmStartSettings(tmp_path / "base", ".*", info, slots=True).init(session)
+    assert follows(session.read(f"emb/{slot}"), old.read(f"emb/{slot}"), first)

@@ -201,3 +201,25 @@ def test_a_checkpoint_may_have_either_name_of_a_tied_variable(tmp_path):
     report = ws.WarmStartSettings(tmp_path / "base", [module["emb"].weight]).init(module)
     assert report.loaded == ("emb.weight",)
     assert (module["out"].weight == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "slot", "first"),
+    [
+        (partial(torch.optim.Adagrad, initial_accumulator_value=0.25), "sum", 0.25),
+        (torch.optim.Rprop, "step_size", np.float32(0.1)),  # the learning rate
+        (torch.optim.Adamax, "exp_inf", 0),
+        (partial(torch.optim.SGD, momentum=0.9), "momentum_buffer", 0),
+    ],
+)
+@pytest.mark.parametrize("steps", [0, 1])
+def test_new_rows_of_a_slot_are_what_the_optimizer_begins_with(
+    optimizer, slot, first, steps, tmp_path
+):
+    source = model(len(OLD))
+    old = ws.session_for(source, optimizer=trained(source, optimizer))
+    ws.save_vars(old, tmp_path / "base")
+    session = ws.session_for(module := model(len(NEW)), optimizer=trained(module, optimizer, steps))
+    ws.WarmStartSettings(tmp_path / "base", ".*", vocabularies(), slots=True).init(session)
+    for name in vocabularies():
+        assert follows(session.read(f"{name}/{slot}"), old.read(f"{name}/{slot}"), first)

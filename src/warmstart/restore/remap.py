@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError, RestoreMismatch, RuleError
+from ..errors import CheckpointError, NoSuchTensor, RestoreMismatch, RuleError
 from ..sessions.base import Session
 from ..source import Index, Source
 from ..spec import TensorSpec, shape_text, spec_of
@@ -115,7 +115,10 @@ class First(Filling):
     name: str
 
     def rows(self, spec: TensorSpec, index: Index) -> "np.ndarray | None":
-        values = self.session.first_value(self.name) if self.name in self.session.specs else None
+        try:
+            values = self.session.first_value(self.name)
+        except NoSuchTensor:  # it is still to be made
+            return None
         return None if values is None else values[index]
 
     def __str__(self) -> str:

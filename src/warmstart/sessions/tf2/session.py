@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ...source import Index, no_such_tensor
-from ...spec import TensorSpec
+from ...spec import TensorSpec, numpy_dtype
 from ..base import Session
 from . import freezing, run_state, values
+from .first_slots import first_values
 from .objects import variable_in
 from .optimizers import build
 from .predict import predictor
 from .variables import Variable, Variables, variables_of
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class TF2Session(Session):
@@ -94,6 +94,19 @@ class TF2Session(Session):
 
     def optimized(self) -> Collection[str]:
         return self.look().optimized
+
+    def first_value(self, name: str) -> "np.ndarray | None":
+        """Return what the optimizer begins with under *name*; of a variable nothing is known."""
+        variables = self.look()
+        slot = variables.find(name) or variables.coming.get(name)
+        if slot is None or not slot.owner:
+            return None
+        found = (first_values(each, slot.spec) for each in variables.optimizers)
+        fillings = [each[slot.key] for each in found if slot.key in each]
+        if not fillings:
+            return None
+        value = np.array(fillings[0], numpy_dtype(slot.spec.dtype))
+        return np.broadcast_to(value, slot.spec.shape)
 
     def names_of(self, variables: Iterable[Any]) -> list[str | None]:
         names = {id(v.inner): name for name, v in self.look().by_name.items()}

@@ -19,8 +19,8 @@ from ...boxes import Box
 from ...errors import described
 from ...names import inside, joined, parent
 from ...spec import TensorSpec
-from .arrays import tensor_of, tensor_specs, write, write_piece
-from .first_step import first_state, looks_only_at_groups
+from .arrays import array_of, tensor_of, tensor_specs, write, write_piece
+from .first_step import first_state, first_values, looks_only_at_groups
 from .meta import home_of
 from .shards import is_shared, layout_of
 
@@ -134,6 +134,19 @@ class NamedOptimizer:
             group = self.optimizer.param_groups[index]
             self.made[key] = first_state(self.optimizer, group, like)
         return self.made[key]
+
+    def first_value(self, name: str) -> np.ndarray | None:
+        """Return what the slot *name* begins with; None where nobody can tell."""
+        owner, key = parent(name), inside(name, parent(name))
+        if owner not in self.parameters or not looks_only_at_groups(self.optimizer):
+            return None
+        parameter = self.parameters[owner]
+        group = self.optimizer.param_groups[self.group_of[owner]]
+        made = self.state_of(parameter).get(key, self.first_state(owner).get(key or ""))
+        filling = first_values(self.optimizer, group, parameter).get(key or "")
+        if not isinstance(made, Tensor) or filling is None:
+            return None
+        return np.broadcast_to(array_of(name, filling).reshape(-1)[0], tuple(made.shape))
 
     def assign(self, name: str, array: np.ndarray, box: Box | None = None) -> bool:
         """Set the slot *name*, creating it if need be; return whether there is such a slot.

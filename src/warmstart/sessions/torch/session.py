@@ -132,6 +132,10 @@ class TorchSession(Session):
         """Give those of *names* that are on the meta device memory and their initial values."""
         return meta.initialize(self.module, self._look(), names)
 
+    def first_value(self, name: str) -> np.ndarray | None:
+        """Return what the optimizer begins with under *name*; of a variable nothing is known."""
+        return self._named_optimizer(self._look()).first_value(name)
+
     def draw(
         self, initializer: Callable[..., Any], shape: tuple[int, ...], dtype: str
     ) -> np.ndarray:
