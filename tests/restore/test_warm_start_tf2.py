@@ -124,7 +124,11 @@ def test_the_frameworks_own_names_will_do(tmp_path):
 @pytest.mark.parametrize(
     ("optimizer", "slot", "first"),
     [
-        (lambda: keras.optimizers.Adagrad(0.1, initial_accumulator_value=0.25), "accumulator", 0.25),
+        (
+            lambda: keras.optimizers.Adagrad(0.1, initial_accumulator_value=0.25),
+            "accumulator",
+            0.25,
+        ),
         (
             lambda: keras.optimizers.LossScaleOptimizer(
                 keras.optimizers.Adagrad(0.1, initial_accumulator_value=0.5)

@@ -1,7 +1,5 @@
 """The sessions: names, roles, values of every kind, files of the same tree, abstract models."""
 
-import logging
-
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -19,6 +17,7 @@ from warmstart.errors import (
     MissingDependency,
     NameConflict,
     NoSuchTensor,
+    RestoreError,
     RestoreMismatch,
     ResumeError,
     UnsupportedCheckpoint,
@@ -227,12 +226,29 @@ def test_an_abstract_tree_gets_arrays_and_the_optimizer_its_state():
     assert abstract["w"].shape == (2, 3)
 
 
-def test_what_no_source_has_of_an_abstract_model_is_said(caplog):
-    caplog.set_level(logging.WARNING, "warmstart")
-    abstract = jax.eval_shape(lambda: {"w": jnp.zeros(2), "b": jnp.zeros(3)})
-    report = ws.DictRestore({"w": np.ones(2, np.float32)}).init(abstract)
-    assert "1 variable of the abstract model: no value still" in caplog.text
-    assert isinstance(report.model["b"], jax.ShapeDtypeStruct)
+def test_what_no_source_has_of_an_abstract_model_is_an_error():
+    abstract = jax.eval_shape(lambda: {"w": jnp.zeros(2), "b": jnp.zeros(3), "c": jnp.zeros(1)})
+    session = ws.session_for(abstract, optimizer=optax.adam(0.1))
+    with pytest.raises(RestoreError) as caught:
+        ws.DictRestore({"w": np.ones(2, np.float32)}).init(session)
+    assert str(caught.value).splitlines()[:3] == [
+        "the model is abstract, and these would have no values:",
+        "  b float32 (3,)",
+        "  c float32 (1,)",
+    ]
+    with pytest.raises(CheckpointError, match="'w' has no value"):  # nothing is half done
+        session.read("w")
+
+
+def test_an_abstract_train_state_begins_with_the_state_of_its_transformation():
+    def make():
+        return TrainState.create(apply_fn=None, params={"w": jnp.ones(2)}, tx=optax.adam(0.1))
+
+    abstract = jax.eval_shape(make)
+    new = ws.DictRestore({"params/w": np.full(2, 3, np.float32)}).init(abstract).model
+    assert jax.tree.leaves(new.opt_state)[1].tolist() == [0, 0]
+    assert (new.params["w"].tolist(), int(new.step)) == ([3, 3], 0)
+    assert not any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(new))
 
 
 def test_a_donated_value_is_not_read():

@@ -89,6 +89,9 @@ class NnxSession(JaxSession):
         optimizer = self.optimizer if self._state is None else self._state
         return variables_of(self.module, optimizer, held=is_held)
 
+    def _begins(self) -> bool:
+        return isinstance(self.optimizer, nnx.Optimizer)
+
     def _first_state(self) -> Mapping[str, Any]:
         optimizer = self.optimizer
         if not isinstance(optimizer, nnx.Optimizer):

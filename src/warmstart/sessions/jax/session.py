@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...errors import FreezeError, ResumeError, number_of
+from ...errors import FreezeError, RestoreError, ResumeError, number_of
 from ...names import parent
 from ...source import no_such_tensor
 from ...spec import TensorSpec, numpy_dtype
@@ -33,6 +33,10 @@ class JaxSession(Session):
     @abstractmethod
     def _find_all(self) -> Variables:
         """Return the variables as they are now."""
+
+    @abstractmethod
+    def _begins(self) -> bool:
+        """Return whether it is known what the optimizer's state begins with."""
 
     @abstractmethod
     def _first_state(self) -> Mapping[str, Any]:
@@ -86,13 +90,33 @@ class JaxSession(Session):
             variable = self.find(name)
             variable.cell.put(leaf_like(name, variable.leaf, array))
 
+    def check_initial(self, names: Collection[str]) -> None:
+        """Raise RestoreError for what would stay without a value if *names* were not loaded.
+
+        Of random states and counters of the run, which no start restores, `initialize` warns.
+        """
+        without = ("run", "slot") if self._begins() else ("run",)
+        lost = [v for v in self._abstract(names) if v.role not in without]
+        rows = [f"  {v.name} {leaf_spec(v.name, v.leaf, v.role)}" for v in lost]
+        if rows:
+            raise RestoreError(
+                "\n".join(
+                    [
+                        "the model is abstract, and these would have no values:",
+                        *rows,
+                        "Load them too (another source in a list, or a rule for their names), or "
+                        "make the model itself in place of its shapes.",
+                    ]
+                )
+            )
+
     def initialize(self, names: Collection[str]) -> list[str]:
         """Give the optimizer's state the values it begins with.
 
-        Variables of an abstract model have none to begin with: those left are warned about.
+        Random states of an abstract model have none to begin with: those left are warned about.
         """
         variables = self.look()
-        empty = [n for n in names if (v := variables.find(n)) and is_abstract(v.leaf)]
+        empty = [v.name for v in self._abstract(names)]
         made: list[str] = []
         if any(variables.by_name[name].role != "trainable" for name in empty):
             first = self._first_state()
@@ -107,6 +131,11 @@ class JaxSession(Session):
                 number_of(len(left), "variable"), ", ".join(left),
             )  # fmt: skip
         return made
+
+    def _abstract(self, names: Collection[str]) -> list[Variable]:
+        """Return those of *names* that have no value yet."""
+        variables = self.look()
+        return [v for n in names if (v := variables.find(n)) and is_abstract(v.leaf)]
 
     def first_value(self, name: str) -> np.ndarray | None:
         """Return what the optimizer begins with under *name*; of a variable nothing is known."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -24,6 +25,9 @@ from .session import JaxSession
 from .tree_freezing import TreeFreezing, frozen_in
 from .trees import Path, Tree, name_of
 from .variables import Variable, Variables, gathered
+
+#: What a TrainState calls the number of its steps.
+COUNTER = "step"
 
 STILL_THE_TREE = (
     "session.tree is still the tree that was frozen, so nothing is proved of what training made of "
@@ -59,7 +63,8 @@ class TreeSession(JaxSession):
             raise TypeError("the tree has an opt_state of its own; give no other as optimizer=")
         self._state: Tree | None = None
         if optimizer is not None and not inside:
-            self._state = Tree(self._made_state() if self._tx else checked_state(optimizer))
+            made = self._made_state(self._tx) if self._tx else checked_state(optimizer)
+            self._state = Tree(made)
 
     @property
     def convention(self) -> str | None:  # type: ignore[override]
@@ -137,22 +142,31 @@ class TreeSession(JaxSession):
         self.parts: Parts = parts_of(tree)
         self._seen = Variables()
 
-    def _made_state(self) -> Any:
-        """Return the state that the optimizer begins with; of an abstract model, its shapes."""
+    def _made_state(self, tx: optax.GradientTransformation) -> Any:
+        """Return the state that *tx* begins with; of an abstract model, its shapes."""
         params = trained_tree(self.tree, self.parts)
         if any(map(is_abstract, jax.tree.leaves(params))):
-            return jax.eval_shape(self._tx.init, params)  # type: ignore[union-attr]
-        return self._tx.init(params)  # type: ignore[union-attr]
+            return jax.eval_shape(tx.init, params)
+        return tx.init(params)
+
+    def _begins(self) -> bool:
+        return self._own_tx() is not None
 
     def _first_state(self) -> Mapping[str, Any]:
-        if self._tx is None:
+        tx = self._own_tx()
+        if tx is None:
             return {}
-        made = Tree(self._made_state())
-        return {
-            v.name: v.leaf
-            for v in self._of_state(made.whole(), {leaf.path: leaf.cell for leaf in made.leaves})
-            if not is_abstract(v.leaf)
-        }
+        made = Tree(self._made_state(tx))
+        found = self._of_state(made.whole(), {leaf.path: leaf.cell for leaf in made.leaves})
+        first = {v.name: v.leaf for v in found if not is_abstract(v.leaf)}
+        step = self.look().find(COUNTER)
+        if self.parts.opt_state is not None and step is not None and step.role == "run":
+            first[step.name] = jnp.zeros_like(step.leaf)
+        return first
+
+    def _own_tx(self) -> optax.GradientTransformation | None:
+        """Return the transformation that was given, or that a TrainState has."""
+        return self._tx or as_transformation(getattr(self.tree, "tx", None))
 
     def _find_all(self) -> Variables:
         if self._seen.by_name:

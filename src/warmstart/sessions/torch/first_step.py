@@ -82,5 +82,6 @@ def stepped(
         except Exception:  # the state is made before the arithmetic, which the meta device lacks
             if not twin.state.get(stand_in):
                 continue
-        return twin.state.get(stand_in, Begun())
+        kept: Begun = twin.state.get(stand_in, Begun())
+        return kept
     return Begun()
