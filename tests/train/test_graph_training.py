@@ -55,14 +55,21 @@ def test_tensorflow_goes_on_from_the_metagraph_and_the_checkpoint(folder: Path) 
     np.testing.assert_allclose(out, INPUTS @ weights, rtol=1e-6)
 
 
-def test_stateful_random_operations_are_refused_unless_accepted(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    train(make(noise=True))
-    assert "cannot be resumed exactly: dice" in caplog.text
+def test_stateful_random_operations_are_refused_at_the_start_unless_accepted(folder: Path) -> None:
+    with pytest.raises(ws.ResumeError, match=r"bring back 1 of its pieces\n  dice.*") as caught:
+        train(make(noise=True))
+    assert "accept that a resumed run will not end with the same bits: accept=(" in str(
+        caught.value
+    )
+    assert not list(folder.glob("model-*"))
+    train(make(noise=True), accept=("dice*",))
     with pytest.raises(ws.ResumeError, match="1 of the run's pieces cannot be restored\n  dice"):
         train(make(noise=True), resume_from=folder)
     assert train(make(noise=True), resume_from=folder, accept=("dice*",), max_epoch=3).step == 15
+
+
+def test_a_run_that_saves_nothing_may_depend_on_what_cannot_be_saved(folder: Path) -> None:
+    assert train(make(noise=True), callbacks=[]).finished
 
 
 @pytest.mark.parametrize("kind", ["folder", "npz"])

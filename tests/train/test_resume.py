@@ -155,18 +155,34 @@ def test_a_checkpoint_without_the_place_of_the_data_is_refused(folder: Path, tra
 
 
 def test_what_the_engine_cannot_bring_back_is_refused_unless_accepted(
-    folder: Path, train: Train, caplog: pytest.LogCaptureFixture
+    folder: Path, train: Train
 ) -> None:
     def model() -> ToyModel:
         toy = ToyModel()
         toy.session.unresumable = lambda: {"drop/uniform": "a dice"}  # type: ignore[method-assign]
         return toy
 
-    train(model=model(), max_epoch=1)
-    assert "this run cannot be resumed exactly: drop/uniform: a dice" in caplog.text
+    with pytest.raises(ResumeError, match="bring back 1 of its pieces\n  drop/uniform: a dice"):
+        train(model=model(), max_epoch=1)
+    train(model=model(), max_epoch=1, accept=("drop/*",))
     with pytest.raises(ResumeError, match="drop/uniform: a dice"):
         train(model=model(), resume_from=folder)
     assert train(model=model(), resume_from=folder, accept=("drop/*",)).step == 15
+
+
+def test_a_part_of_the_engines_state_that_does_not_fit_is_refused_unless_accepted(
+    folder: Path, train: Train
+) -> None:
+    def model() -> ToyModel:
+        toy = ToyModel()
+        toy.session.misfits = lambda state: {"cuda": "no such device"}  # type: ignore[method-assign]
+        toy.session.load_fitting = lambda state, accepts: None  # type: ignore[method-assign]
+        return toy
+
+    train(max_epoch=1)
+    with pytest.raises(ResumeError, match=r"cuda: no such device\nto go on without: accept="):
+        train(model=model(), resume_from=folder)
+    assert train(model=model(), resume_from=folder, accept="cuda").finished
 
 
 @pytest.mark.parametrize(

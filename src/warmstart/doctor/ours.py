@@ -29,7 +29,7 @@ TOLD = frozenset(
 MODEL_TOLD = frozenset(("scheduler", "key", "implementation"))
 SESSION_TOLD = frozenset(
     ("rng", "accelerators", "generator", "seeds", "torch", "optimizer", "not_saved", "threads",
-     "backend", "platform", "devices")
+     "backend", "platform", "devices", "tensorflow", "eager")
 )  # fmt: skip
 
 NO_PLACE = "the data could not say its place"
@@ -91,8 +91,11 @@ def random_states(state: Mapping[str, Any]) -> Iterator[str]:
             yield number_of(len(devices), f"{kind} device")
     if session.get("seeds") is not None:
         yield "Keras"
-    if "generator" in session:
+    on_tensorflow = session.get("tensorflow", session)
+    if "generator" in on_tensorflow:
         yield "TensorFlow's global Generator"
+    if "eager" in on_tensorflow:
+        yield "TensorFlow's seeds"
     if "key" in state["model"]:
         yield "JAX's key of the next step"
 

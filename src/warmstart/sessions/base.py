@@ -9,14 +9,16 @@ Training asks it besides for what a run needs and no variable holds (`state`), f
 for inference.  It refuses to know files, rules and the training loop.
 """
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary, WeakSet
 
 from ..boxes import Box
-from ..errors import RestoreMismatch
+from ..errors import RestoreMismatch, ResumeError
 from ..layer import Layer
 from ..processes import ALONE, Processes
 from ..source import Index, Source
@@ -24,6 +26,9 @@ from ..spec import TensorSpec, numpy_dtype, spec_of
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+log = logging.getLogger("warmstart")
 
 
 class Freezing(Protocol):
@@ -57,6 +62,11 @@ T = TypeVar("T", bound=tuple[Any, ...])
 WATCHERS: WeakKeyDictionary[Any, WeakSet[Watcher]] = WeakKeyDictionary()
 
 
+def refusing(name: str) -> bool:
+    """Accept no loss: *name* must be restored."""
+    return False
+
+
 class Session(Source):
     """A model with its optimizer, live.  `specs` states a role for every variable.
 
@@ -68,6 +78,12 @@ class Session(Source):
 
     #: Whose names and axis orders its layers have, one of `layer.CONVENTIONS`; None: not known.
     convention: str | None = None
+
+    #: What turned out in training to be in no checkpoint, by name, with the reason.
+    noted: Mapping[str, str] = MappingProxyType({})
+
+    #: Told of that before the step that depends on it is taken; it may raise.  None: it is warned.
+    on_unresumable: Callable[[Mapping[str, str]], None] | None = None
 
     #: Whether training makes a new model instead of changing the one there is, as JAX's trees do.
     immutable: bool = False
@@ -191,12 +207,32 @@ class Session(Source):
         """
         return {}
 
+    def misfits(self, state: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return what of a *state* does not fit here, by name, with the reason."""
+        return {}
+
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned; raise ResumeError naming what does not fit."""
+
+    def load_fitting(self, state: Mapping[str, Any], accepts: Callable[[str], bool]) -> None:
+        """Take back what fits of *state*; raise like `load_state` unless the rest is accepted."""
+        self.load_state(state)
 
     def unresumable(self) -> Mapping[str, str]:
         """Return what no checkpoint can bring back, by name, with the reason."""
         return {}
+
+    def note(self, found: Mapping[str, str]) -> None:
+        """Take note of what a step that is about to be taken uses and no checkpoint can hold."""
+        new = {name: why for name, why in found.items() if name not in self.noted}
+        if not new:
+            return
+        self.noted = MappingProxyType({**self.noted, **new})
+        if self.on_unresumable is not None:
+            self.on_unresumable(new)
+        else:
+            lines = "".join(f"\n  {name}: {why}" for name, why in new.items())
+            log.warning("a resumed run will not end with the same bits:%s", lines)
 
     def layers(self) -> Iterable[Layer]:
         """Return the layers whose kind is known, so that they can be carried between frameworks."""
@@ -238,6 +274,14 @@ def recorded(values: Iterable[T], names: list[str]) -> Iterator[T]:
     for value in values:
         names.append(value[0])
         yield value
+
+
+def refuse_misfits(faults: Mapping[str, str], accepts: Callable[[str], bool]) -> None:
+    """Raise ResumeError naming all *faults* of a run state that are not accepted."""
+    refused = [f"  {name}: {why}" for name, why in faults.items() if not accepts(name)]
+    if refused:
+        rows = ["the run state of the checkpoint does not fit this model", *refused]
+        raise ResumeError("\n".join(rows))
 
 
 def refuse_misfit(name: str, array: "np.ndarray", expected: TensorSpec) -> None:

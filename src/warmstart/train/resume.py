@@ -8,7 +8,13 @@ Every piece that cannot be restored has a name: a variable, a callback's key, "d
 """
 
 import logging
+<<<<<<< HEAD
 from collections.abc import Callable, Iterator, Mapping
+=======
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+>>>>>>> 0613e29 (Refuse before the first step what no checkpoint could bring back, in Keras too, and accept by name what of an engine's state does not fit)
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +62,9 @@ def resume(trainer: "Trainer", path: Path) -> None:
 
 def faults_of(trainer: "Trainer", state: Mapping[str, Any]) -> dict[str, str]:
     """Return the pieces that cannot be restored, by name, with the reason."""
-    faults = {**state["session"].get("not_saved", {}), **trainer.session.unresumable()}
+    session = trainer.session
+    faults = {**state["session"].get("not_saved", {}), **session.unresumable()}
+    faults |= session.misfits(state["session"])
     if trainer.steps_per_epoch != state["steps_per_epoch"]:
         faults["steps_per_epoch"] = (
             f"here {trainer.steps_per_epoch}, in the checkpoint's run {state['steps_per_epoch']}"
@@ -88,12 +96,26 @@ def refuse(faults: Mapping[str, str], accepts: Callable[[str], bool]) -> None:
     """Raise for all *faults* whose names are not accepted."""
     refused = {name: why for name, why in faults.items() if not accepts(name)}
     if refused:
-        names = ", ".join(map(repr, refused))
         raise ResumeError(
             f"{len(refused)} of the run's pieces cannot be restored\n"
+<<<<<<< HEAD
             + "".join(f"  {name}: {why}\n" for name, why in refused.items())
             + f"to go on without: accept=({names},); {ANEW}"
+=======
+            + listed(refused)
+            + f"to go on without: {accepting(refused)}"
+>>>>>>> 0613e29 (Refuse before the first step what no checkpoint could bring back, in Keras too, and accept by name what of an engine's state does not fit)
         )
+
+
+def listed(faults: Mapping[str, str]) -> str:
+    """Return a line for each of *faults*."""
+    return "".join(f"  {name}: {why}\n" for name, why in faults.items())
+
+
+def accepting(names: Iterable[str]) -> str:
+    """Return the argument that accepts to lose *names*."""
+    return f"accept=({', '.join(map(repr, names))},)"
 
 
 @contextmanager
@@ -141,11 +163,21 @@ def resume_without_state(trainer: "Trainer", place: Place | None) -> None:
     log.warning("the checkpoint has no run state; these begin anew: %s", ", ".join(anew))
 
 
-def warn_unresumable(trainer: "Trainer") -> None:
-    """Warn at a first start of what a later resume will refuse."""
-    faults = dict(trainer.session.unresumable())
-    if place_in(trainer.data) is None:
-        faults["data"] = NO_PLACE.format(type(trainer.data).__qualname__)
-    for name, why in faults.items():
-        if not trainer.accepts(name):
-            log.warning("this run cannot be resumed exactly: %s: %s", name, why)
+def refuse_unresumable(trainer: "Trainer") -> None:
+    """Raise at a first start for what no resume could restore; warn of data without a place."""
+    refuse_lost(trainer, trainer.session.unresumable())
+    if place_in(trainer.data) is None and not trainer.accepts("data"):
+        why = NO_PLACE.format(type(trainer.data).__qualname__)
+        log.warning("this run cannot be resumed exactly: data: %s", why)
+
+
+def refuse_lost(trainer: "Trainer", lost: Mapping[str, str]) -> None:
+    """Raise for all that no checkpoint of the run will hold and is not accepted."""
+    refused = {name: why for name, why in lost.items() if not trainer.accepts(name)}
+    if refused:
+        raise ResumeError(
+            f"no checkpoint of this run could bring back {len(refused)} of its pieces\n"
+            + listed(refused)
+            + "to train without, accept that a resumed run will not end with the same bits: "
+            + accepting(refused)
+        )

@@ -20,7 +20,7 @@ from .defaults import with_defaults
 from .epoch_metrics import EpochMetrics
 from .gradients import step_of
 from .processes import agree_on, do_together, mean_over
-from .resume import resume, taking_back, warn_unresumable
+from .resume import refuse_lost, refuse_unresumable, resume, taking_back
 from .run_state import random_states, set_random_states
 
 
@@ -154,14 +154,16 @@ class Trainer:
 
     def _initialize(self, session_init: Any, resume_from: str | Path | None) -> None:
         """Give the variables their values, and a resumed run all that it had."""
+        saves = any(callback.turn >= BEST for callback in self.callbacks)
+        self.session.on_unresumable = partial(refuse_lost, self) if saves else None
         if resume_from is not None:
             if not isinstance(resume_from, str | PathLike):
                 raise TypeError(f"resume_from is {described(resume_from)}; expected a path")
             resume(self, Path(resume_from).expanduser())
             return
         SmartInit(session_init).init(self.session)
-        if any(callback.turn >= BEST for callback in self.callbacks):
-            warn_unresumable(self)
+        if saves:
+            refuse_unresumable(self)
 
     def _start_callbacks(self, started: ExitStack) -> None:
         for callback in self._active():
@@ -249,7 +251,7 @@ class Trainer:
 
     def _set_generators(self, python: Mapping[str, Any], session: Mapping[str, Any]) -> None:
         set_random_states(python)
-        self.session.load_state(session)
+        self.session.load_fitting(session, self.accepts)
 
     def _call_model(self, method: str) -> None:
         """Call a method that a model may have."""

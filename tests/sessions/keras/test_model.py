@@ -82,3 +82,28 @@ def test_what_cannot_be_trained_is_refused():
         ws.KerasModel(model)
     with pytest.raises(TypeError, match=r"takes a keras\.Model, not a Dense"):
         ws.KerasModel(L.Dense(1))
+
+
+def noisy():
+    """Return a compiled model with random numbers of TensorFlow that it keeps no state of."""
+    import tensorflow as tf
+
+    noise = L.Lambda(lambda x: x + tf.random.uniform(tf.shape(x)), name="noise")
+    model = keras.Sequential([L.Input((4,)), noise, L.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=False)
+    return ws.KerasModel(model)
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="an operation of TensorFlow's")
+def test_random_operations_without_a_state_are_refused_before_the_first_step(tmp_path):
+    model = noisy()
+    saver = ws.ModelSaver(checkpoint_dir=tmp_path)
+    arguments = {"data": ws.Batches((X, Y), 4), "max_epoch": 1}
+    before = [np.array(each) for each in model.model.get_weights()]
+    ws.logger.set_logger_dir(tmp_path / "log")
+    with pytest.raises(ws.ResumeError, match=r"bring back 1 of its pieces\n  \S*noise\S*: a"):
+        ws.Trainer(model).train(callbacks=[saver], **arguments)
+    assert all(map(np.array_equal, before, model.model.get_weights()))
+    model = noisy()
+    ws.Trainer(model).train(callbacks=[saver], accept="*noise*", **arguments)
+    assert list(model.session.state()["not_saved"]) == list(model.session.unresumable())

@@ -84,7 +84,12 @@ def test_who_resumes_is_told_what_the_run_depended_on(make_net, tmp_path, batch,
         trainer.train(data=data, callbacks=[saver], max_epoch=epochs, **arguments)
 
     monkeypatch.setattr(ws.logger, "_folder", tmp_path)
-    train(1)
+    with pytest.raises(
+        ws.ResumeError, match=r"bring back 1 of its pieces\n  dropout/\S*: a random"
+    ):
+        train(1)
+    assert not list(tmp_path.glob("model-*"))
+    train(1, accept=["dropout/*"])
     with pytest.raises(ws.ResumeError, match=r"dropout/\S*: a random operation whose state is in"):
         train(2, resume_from=tmp_path)
     train(2, resume_from=tmp_path, accept=["dropout/*"])

@@ -42,11 +42,11 @@ class Accelerator:
     def device_count(self):
         return len(self.states)
 
-    def get_rng_state_all(self):
-        return self.states
+    def get_rng_state(self, device):
+        return self.states[device]
 
-    def set_rng_state_all(self, states):
-        self.states = states
+    def set_rng_state(self, state, device):
+        self.states[device] = state
 
 
 def test_generators_of_accelerators_go_on(mlp, monkeypatch):
@@ -59,6 +59,8 @@ def test_generators_of_accelerators_go_on(mlp, monkeypatch):
     monkeypatch.setattr(torch, "cuda", Accelerator(1))
     with pytest.raises(ws.ResumeError, match="cuda: 2 random states, and 1 devices here"):
         restored(state, session)
+    assert list(session.misfits(state)) == ["cuda"]
+    session.load_fitting(state, lambda name: name == "cuda")
 
 
 def test_another_number_of_threads_is_warned_of(mlp, caplog):

@@ -62,6 +62,10 @@ class ProcessedGradients:
         control: AbstractContextManager[Any] = tf.control_dependencies(self._watched)
         return control
 
+    def own_operations(self) -> set[str]:
+        """Return the names of the operations that look at gradients, of the last call."""
+        return {operation.name for operation in self._watched}
+
     @contextmanager
     def raising(self) -> Iterator[None]:
         """Let what a watcher raises in the block come out of it as it is."""

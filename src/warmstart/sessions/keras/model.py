@@ -83,7 +83,15 @@ class KerasModel:
             self._processing = ProcessedGradients(self.gradprocs, trained, xla=xla)
             guard.process(innermost(model.optimizer), self._processing)
             compile_anew(model)
+        if BACKEND == "tensorflow":
+            from .looking import look_at_steps
+
+            look_at_steps(model, self.session, self._own_operations)
         self._ready = True
+
+    def _own_operations(self) -> set[str]:
+        """Return the names of the operations by which processors look at gradients."""
+        return self._processing.own_operations() if self._processing else set()
 
 
 def step_of_tensorflow(model: Any, data: Any) -> Any:

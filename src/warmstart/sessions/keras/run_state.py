@@ -3,29 +3,32 @@
     {"backend": "torch",
      "seeds": array or None                of the generator behind random operations without a seed
      "optimizer": {"class": "Adam", "options": {"beta_1": 0.9, ...}},
-     "torch": {"rng": array, "accelerators": ..., "threads": 2}}       on PyTorch, whose own
+     "torch": {"rng": array, "accelerators": ..., "threads": 2},       on PyTorch, whose own
                                            generator Dropout uses
+     "tensorflow": {"generator": ..., "eager": ..., "threads": 2},     on TensorFlow
+     "not_saved": {"lambda/random_uniform": "..."}}     what a step uses that is in no checkpoint
 
 An optimizer's options are the program's: a change is said and kept.  Its rate is a variable.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
-from ...errors import ResumeError
+from ..base import refuse_misfits
 from .arrays import BACKEND, array_of, variable_spec, write
 from .variables import Variables
 
 log = logging.getLogger("warmstart")
 
 
-def state(optimizer: Any) -> dict[str, Any]:
-    """Return the run state."""
+def state(optimizer: Any, not_saved: Mapping[str, str]) -> dict[str, Any]:
+    """Return the run state; *not_saved* goes with it, for whoever resumes to know."""
     generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
     found: dict[str, Any] = {
         "backend": BACKEND,
@@ -37,6 +40,12 @@ def state(optimizer: Any) -> dict[str, Any]:
         from ..torch.run_state import process_state
 
         found["torch"] = process_state()
+    if BACKEND == "tensorflow":
+        from ..tf2 import run_state as of_tensorflow
+
+        found["tensorflow"] = of_tensorflow.state({})
+    if not_saved:
+        found["not_saved"] = dict(not_saved)
     return found
 
 
@@ -47,46 +56,60 @@ def options_of(optimizer: Any) -> dict[str, Any]:
     return {k: v for k, v in left.items() if isinstance(v, bool | int | float | str | None)}
 
 
-def load_state(optimizer: Any, state: Mapping[str, Any]) -> None:
+def load_state(optimizer: Any, state: Mapping[str, Any], accepts: Callable[[str], bool]) -> None:
     """Take back *state*; raise one ResumeError naming all that does not fit, changing nothing."""
-    faults = list(faults_of(optimizer, state))
-    changes: list[Any] = []
-    if not faults and BACKEND == "torch":
-        from ..torch.resuming import generator_changes
-
-        changes = list(generator_changes(state["torch"], faults))
-    if faults:
-        rows = ["the run state of the checkpoint does not fit this model"]
-        raise ResumeError("\n".join([*rows, *("  " + each for each in faults)]))
+    changes, faults = what_changes(optimizer, state)
+    refuse_misfits(faults, accepts)
     for change in changes:
         change()
-    if state["seeds"] is not None:
-        write("seeds", global_seed_generator().state, state["seeds"])
     warn_of_changed(optimizer, state)
 
 
-def faults_of(optimizer: Any, state: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what of *state* does not fit."""
+def what_changes(
+    optimizer: Any, state: Mapping[str, Any]
+) -> tuple[list[Callable[[], object]], dict[str, str]]:
+    """Return what takes back all of *state* that fits, and by name why the rest does not."""
+    faults = dict(faults_of(optimizer, state))
+    changes: list[Callable[[], object]] = []
+    if state.get("seeds") is not None and "seeds" not in faults:
+        seeds = global_seed_generator().state
+        changes.append(partial(write, "seeds", seeds, state["seeds"]))
     if state.get("backend") != BACKEND:
-        yield f"backend: {state.get('backend')} in the checkpoint, {BACKEND} here (KERAS_BACKEND)"
+        return changes, faults
+    of_backend = state.get(BACKEND)
+    if BACKEND == "torch" and of_backend is not None:
+        from ..torch.resuming import generator_changes, warn_of_threads
+
+        changes += [*generator_changes(of_backend, faults), partial(warn_of_threads, of_backend)]
+    if BACKEND == "tensorflow" and of_backend is not None:
+        from ..tf2 import run_state as of_tensorflow
+
+        changes.append(partial(of_tensorflow.load_state, of_backend))
+    return changes, faults
+
+
+def faults_of(optimizer: Any, state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what of *state* does not fit, by name, with the reason."""
+    if state.get("backend") != BACKEND:
+        yield "backend", f"{state.get('backend')} in the checkpoint, {BACKEND} here (KERAS_BACKEND)"
     saved = state.get("optimizer", {}).get("class")
     here = None if optimizer is None else type(optimizer).__name__
     if saved != here:
-        yield f"optimizer: {saved} in the checkpoint, {here} here"
+        yield "optimizer", f"{saved} in the checkpoint, {here} here"
     seeds = state.get("seeds")
     if seeds is not None:
         expected = variable_spec("seeds", global_seed_generator().state, "run")
         if (seeds.dtype.name, seeds.shape) != (expected.dtype, expected.shape):
-            yield f"seeds: {seeds.dtype} {seeds.shape} in the checkpoint, {expected} here"
+            yield "seeds", f"{seeds.dtype} {seeds.shape} in the checkpoint, {expected} here"
     if BACKEND == "torch" and not isinstance(state.get("torch"), Mapping):
-        yield "torch: the states of PyTorch's generators are not in the checkpoint"
+        yield "torch", "the states of PyTorch's generators are not in the checkpoint"
 
 
 def warn_of_changed(optimizer: Any, state: Mapping[str, Any]) -> None:
     """Warn of options that are not those that the run had so far."""
     if optimizer is None:
         return
-    saved, here = state["optimizer"].get("options", {}), options_of(optimizer)
+    saved, here = state.get("optimizer", {}).get("options", {}), options_of(optimizer)
     lines = [
         f"{key} was {saved[key]!r} and is {here[key]!r}"
         for key in sorted(saved.keys() & here.keys())

@@ -16,7 +16,7 @@ from ...layer import Layer
 from ...names import first, parent
 from ...source import Index, no_such_tensor
 from ...spec import TensorSpec, numpy_dtype
-from ..base import Session
+from ..base import Session, refusing
 from . import optimizer as optimizers
 from . import run_state
 from .arrays import array_of, has_value, initialize, variable_spec, write
@@ -147,13 +147,22 @@ class KerasSession(Session):
         return [each.name for each in without]
 
     def state(self) -> dict[str, Any]:
-        return run_state.state(self.optimizer)
+        return run_state.state(self.optimizer, self.noted)
+
+    def misfits(self, state: Mapping[str, Any]) -> Mapping[str, str]:
+        return run_state.what_changes(self.optimizer, state)[1]
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        run_state.load_state(self.optimizer, state)
+        self.load_fitting(state, refusing)
+
+    def load_fitting(self, state: Mapping[str, Any], accepts: Callable[[str], bool]) -> None:
+        run_state.load_state(self.optimizer, state, accepts)
 
     def unresumable(self) -> Mapping[str, str]:
-        return run_state.unresumable(self._model, self.optimizer, self.look())
+        return {
+            **run_state.unresumable(self._model, self.optimizer, self.look()),
+            **self.noted,
+        }
 
     def layers(self) -> Iterable[Layer]:
         return layers_of(self._model, self.look())

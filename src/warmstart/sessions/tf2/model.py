@@ -7,7 +7,6 @@
 The step is one `tf.function`.  It refuses to know the loop, its callbacks and its checkpoints.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -25,8 +24,6 @@ from .objects import Trackable, check_optimizer, is_keras_optimizer, variable_in
 from .optimizers import build
 from .predict import mode_of, tensors
 from .session import TF2Session
-
-log = logging.getLogger("warmstart")
 
 Losses = Mapping[str, Any]
 
@@ -61,7 +58,6 @@ class TFModule:
         self._losses = converted(step or supervised(loss))
         self._looking = Looking()
         self._looks: set[str] = set()  # operations that are our own
-        self._traced: list[Any] = []  # graphs of the step that were not looked into yet
         self._prepared = False
         self._step = tf.function(self._trace, jit_compile=jit_compile, autograph=False)
 
@@ -84,13 +80,10 @@ class TFModule:
         except tf.errors.OpError as error:
             self._looking.raise_kept(error)
             raise
-        if self._traced:
-            self._look_into_traces()
         return {name: float(value) for name, value in losses.items()}
 
     def _trace(self, batch: Any) -> dict[str, Any]:
         """Compute the losses and move the variables; `tf.function` makes a graph of this."""
-        self._traced.append(tf.compat.v1.get_default_graph())
         with tf.GradientTape() as tape:
             losses = checked_losses(self._losses(self.module, batch))
             scaled = self._scale(losses["loss"])
@@ -100,6 +93,7 @@ class TFModule:
         gradients, looks = self._processed(gradients, sources)
         with tf.control_dependencies(looks):
             self._apply([(g, variables[n]) for n, g in gradients.items() if g is not None])
+        self._look_into_trace()
         return losses
 
     def _scale(self, loss: Any) -> Any:
@@ -126,19 +120,10 @@ class TFModule:
         elif is_keras_optimizer(self.optimizer):
             self.optimizer.iterations.assign_add(1)
 
-    def _look_into_traces(self) -> None:
-        """Warn of what the step uses that no checkpoint can hold, once."""
-        found: dict[str, str] = {}
-        for graph in self._traced:
-            found |= unresumable(graph.get_operations())
-        self._traced.clear()
-        new = {
-            n: why for n, why in found.items() if n not in self._looks | self.session.noted.keys()
-        }
-        if new:
-            self.session.noted |= new
-            lines = "".join(f"\n  {name}: {why}" for name, why in new.items())
-            log.warning("a resumed run will not end with the same bits:%s", lines)
+    def _look_into_trace(self) -> None:
+        """Note what the step being traced uses that no checkpoint can hold."""
+        found = unresumable(tf.compat.v1.get_default_graph().get_operations())
+        self.session.note({n: why for n, why in found.items() if n not in self._looks})
 
 
 def converted(function: Any) -> Any:

@@ -29,7 +29,6 @@ class TF2Session(Session):
     def __init__(self, root: Any, optimizer: Any = None) -> None:
         self.root = root
         self.optimizer = optimizer
-        self.noted: dict[str, str] = {}  # what a traced step uses that no checkpoint can hold
         self._seen = Variables()  # when last looked at
         self._settled: tuple[Variables, Mapping[str, TensorSpec]] | None = None  # in `reading`
 

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import ResumeError
+from ..base import refuse_misfits
+from ..threads import warn_of_other
 from .arrays import tensor_of
 from .optimizer import NamedOptimizer, NoOptimizer
 from .portable import part, unpack
-from .run_state import ACCELERATORS, class_name, fault
+from .run_state import class_name, fault, generators
 from .variables import extra_states, owner_of_extra_state
 
 log = logging.getLogger("warmstart")
@@ -27,70 +28,79 @@ SCHEDULED = {
 }
 
 
-def load_state(module: nn.Module, optimizer: NamedOptimizer, state: Mapping[str, Any]) -> None:
+def load_state(
+    module: nn.Module,
+    optimizer: NamedOptimizer,
+    state: Mapping[str, Any],
+    accepts: Callable[[str], bool],
+) -> None:
     """Take back *state*; raise one ResumeError naming all that does not fit, changing nothing."""
-    faults: list[str] = []
+    changes, faults = what_changes(module, optimizer, state)
+    refuse_misfits(faults, accepts)
+    for change in changes:
+        change()
+    warn_of_threads(state)
+
+
+def what_changes(
+    module: nn.Module, optimizer: NamedOptimizer, state: Mapping[str, Any]
+) -> tuple[list[Change], dict[str, str]]:
+    """Return what takes back all of *state* that fits, and by name why the rest does not."""
+    faults: dict[str, str] = {}
     changes = [
         *generator_changes(state, faults),
         *extra_state_changes(module, state, faults),
         *optimizer_changes(optimizer, state, faults),
     ]
-    if faults:
-        raise ResumeError(
-            "the run state of the checkpoint does not fit this model\n"
-            + "\n".join("  " + each for each in faults)
-        )
-    for change in changes:
-        change()
-    threads = state.get("threads")
-    if threads != torch.get_num_threads():
-        log.warning(
-            "the run so far computed with %s threads, this process with %d: sums may differ in "
-            "their last bits; torch.set_num_threads(%s) keeps them",
-            threads, torch.get_num_threads(), threads,
-        )  # fmt: skip
+    return changes, faults
 
 
-def generator_changes(state: Mapping[str, Any], faults: list[str]) -> Iterator[Change]:
+def warn_of_threads(state: Mapping[str, Any]) -> None:
+    """Warn when the run so far computed with another number of threads."""
+    warn_of_other(state.get("threads"), torch.get_num_threads(), "torch.set_num_threads")
+
+
+def generator_changes(state: Mapping[str, Any], faults: dict[str, str]) -> Iterator[Change]:
     """Yield what sets the random states of the processor and of every accelerator."""
     saved = part(state, "rng", np.ndarray, "PyTorch")
     expected = torch.get_rng_state().numpy()
     if (saved.dtype, saved.shape) != (expected.dtype, expected.shape):
-        faults.append(
-            f"rng: {saved.dtype} {saved.shape}; this PyTorch's generator has {expected.shape}"
+        faults["rng"] = (
+            f"{saved.dtype} {saved.shape}; this PyTorch's generator has {expected.shape}"
         )
-    yield lambda: torch.set_rng_state(tensor_of(saved))
+    else:
+        yield lambda: torch.set_rng_state(tensor_of(saved))
     accelerators = part(state, "accelerators", dict, "PyTorch")
-    for kind in ACCELERATORS:
-        device, states = getattr(torch, kind), accelerators.get(kind, [])
-        here = device.device_count() if device.is_available() else 0
-        if len(states) != here:
-            faults.append(f"{kind}: {len(states)} random states, and {here} devices here")
-        elif here:
-            yield partial(device.set_rng_state_all, [tensor_of(each) for each in states])
+    here = generators()
+    for kind in sorted({*accelerators, *here}):
+        states, devices = accelerators.get(kind, []), here.get(kind, [])
+        if len(states) != len(devices):
+            faults[kind] = f"{len(states)} random states, and {len(devices)} devices here"
+        for device, saved_state in zip(devices, states, strict=False):
+            yield partial(device.set, tensor_of(saved_state))
 
 
 def extra_state_changes(
-    module: nn.Module, state: Mapping[str, Any], faults: list[str]
+    module: nn.Module, state: Mapping[str, Any], faults: dict[str, str]
 ) -> Iterator[Change]:
     """Yield what gives every module its extra state back."""
     saved = state.get("extra_state", {})
     here = {n for n, value in extra_states(module).items() if not fault(n, value)}
-    faults += [f"{name}: not in the checkpoint" for name in sorted(here - saved.keys())]
-    faults += [f"{name}: no module here has it" for name in sorted(saved.keys() - here)]
+    faults |= dict.fromkeys(sorted(here - saved.keys()), "not in the checkpoint")
+    faults |= dict.fromkeys(sorted(saved.keys() - here), "no module here has it")
     for name in here & saved.keys():
         owner = module.get_submodule(owner_of_extra_state(name))
         yield partial(owner.set_extra_state, unpack(saved[name]))
 
 
 def optimizer_changes(
-    optimizer: NamedOptimizer, state: Mapping[str, Any], faults: list[str]
+    optimizer: NamedOptimizer, state: Mapping[str, Any], faults: dict[str, str]
 ) -> Iterator[Change]:
     """Yield what gives the optimizer its options, and its state beside slots."""
     here = None if isinstance(optimizer.optimizer, NoOptimizer) else class_name(optimizer)
     saved = state.get("optimizer", {"class": None})
     if saved["class"] != here:
-        faults.append(f"optimizer: {saved['class']} in the checkpoint, {here} here")
+        faults["optimizer"] = f"{saved['class']} in the checkpoint, {here} here"
     if saved["class"] != here or here is None:
         return
     yield from option_changes(optimizer, part(saved, "groups", list, "the optimizer"), faults)
@@ -101,11 +111,11 @@ def optimizer_changes(
 
 
 def option_changes(
-    optimizer: NamedOptimizer, saved: list[Any], faults: list[str]
+    optimizer: NamedOptimizer, saved: list[Any], faults: dict[str, str]
 ) -> Iterator[Change]:
     """Yield what gives each group the options that its parameters had in the run so far."""
     if not all(is_group(group) for group in saved):
-        faults.append("optimizer: its groups are not {'params': [...], 'options': {...}}")
+        faults["optimizer"] = "its groups are not {'params': [...], 'options': {...}}"
         return
     group_of = {name: index for index, group in enumerate(saved) for name in group["params"]}
     pairs: list[tuple[dict[str, Any], Mapping[str, Any]]] = []
@@ -116,11 +126,11 @@ def option_changes(
         choices = {repr(saved[i]["options"]): saved[i]["options"] for i in found}
         if len(choices) > 1:
             ones = ", ".join(map(repr, found.values()))
-            faults.append(
-                f"param_groups[{index}]: {ones} were in groups with different options; "
-                "give each its own group here too"
+            faults[f"param_groups[{index}]"] = (
+                f"{ones} were in groups with different options; give each its own group here too"
             )
-        elif names and not choices:
+            continue
+        if names and not choices:
             new.append(f"param_groups[{index}]: {', '.join(names)}")
         pairs += [(group, unpack(options)) for options in choices.values()]
     yield partial(warn_of_replaced, replaced(pairs))

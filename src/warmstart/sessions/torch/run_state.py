@@ -9,7 +9,9 @@
 Options belong to names: a group is recognised by its parameters, wherever it stands.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from .optimizer import NamedOptimizer, NoOptimizer, is_slot
 from .portable import pack
 from .variables import Variables, extra_states
 
-#: Devices with generators of their own: all states at once.
+#: Kinds of devices each of which has a generator of its own.
 ACCELERATORS = ("cuda", "xpu")
 
 
@@ -44,12 +46,34 @@ def process_state() -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """How the generator of a device says and regains its state."""
+
+    get: Callable[[], Tensor]
+    set: Callable[[Tensor], object]
+
+
+def generators() -> dict[str, list[Device]]:
+    """Return the devices that have generators of their own, by kind."""
+    found = {}
+    for kind in ACCELERATORS:
+        module = getattr(torch, kind)
+        if module.is_available():
+            found[kind] = [
+                Device(partial(module.get_rng_state, i), partial(module.set_rng_state, device=i))
+                for i in range(module.device_count())
+            ]
+    if torch.backends.mps.is_available():  # one device, which has no number
+        found["mps"] = [Device(torch.mps.get_rng_state, torch.mps.set_rng_state)]
+    return found
+
+
 def accelerator_states() -> dict[str, list[Any]]:
     """Return the random states of every device, by kind of device."""
     return {
-        kind: [array_of("the random state", s) for s in getattr(torch, kind).get_rng_state_all()]
-        for kind in ACCELERATORS
-        if getattr(torch, kind).is_available()
+        kind: [array_of("the random state", device.get()) for device in devices]
+        for kind, devices in generators().items()
     }
 
 

@@ -20,7 +20,7 @@ from ...layer import Layer
 from ...processes import Processes
 from ...source import Index, no_such_tensor
 from ...spec import TensorSpec
-from ..base import Session
+from ..base import Session, refusing
 from ..looking import Live, Unsure
 from . import distributed, meta, resuming, run_state, shards
 from .arrays import (
@@ -151,8 +151,15 @@ class TorchSession(Session):
     def state(self) -> dict[str, Any]:
         return run_state.state(self.module, self._named_optimizer(self._look()))
 
+    def misfits(self, state: Mapping[str, Any]) -> Mapping[str, str]:
+        optimizer = self._named_optimizer(self._look())
+        return resuming.what_changes(self.module, optimizer, state)[1]
+
     def load_state(self, state: Mapping[str, Any]) -> None:
-        resuming.load_state(self.module, self._named_optimizer(self._look()), state)
+        self.load_fitting(state, refusing)
+
+    def load_fitting(self, state: Mapping[str, Any], accepts: Callable[[str], bool]) -> None:
+        resuming.load_state(self.module, self._named_optimizer(self._look()), state, accepts)
 
     def unresumable(self) -> Mapping[str, str]:
         variables = self._look()
