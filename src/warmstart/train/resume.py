@@ -8,18 +8,12 @@ Every piece that cannot be restored has a name: a variable, a callback's key, "d
 """
 
 import logging
-<<<<<<< HEAD
-from collections.abc import Callable, Iterator, Mapping
-=======
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
->>>>>>> 0613e29 (Refuse before the first step what no checkpoint could bring back, in Keras too, and accept by name what of an engine's state does not fit)
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ResumeError, noting
+from ..errors import ResumeError, full_text, noting
 from ..formats import locate, open_source
 from ..restore.resume import resume as restore_variables
 from ..source import Source
@@ -98,13 +92,8 @@ def refuse(faults: Mapping[str, str], accepts: Callable[[str], bool]) -> None:
     if refused:
         raise ResumeError(
             f"{len(refused)} of the run's pieces cannot be restored\n"
-<<<<<<< HEAD
-            + "".join(f"  {name}: {why}\n" for name, why in refused.items())
-            + f"to go on without: accept=({names},); {ANEW}"
-=======
             + listed(refused)
-            + f"to go on without: {accepting(refused)}"
->>>>>>> 0613e29 (Refuse before the first step what no checkpoint could bring back, in Keras too, and accept by name what of an engine's state does not fit)
+            + f"to go on without: {accepting(refused)}; {ANEW}"
         )
 
 
