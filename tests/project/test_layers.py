@@ -26,7 +26,7 @@ LAYERS = (
     {"freezing"},
     {"files"},
     {"train"},
-    {"doctor"},
+    {"doctor", "proving"},
     {"testing", "demo"},
     {"cli"},
 )

@@ -18,6 +18,16 @@ def used(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
+def test_the_environment_counts_in_place_of_what_the_program_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "_folder", None)
+    monkeypatch.setenv("WARMSTART_LOGGER_DIR", str(tmp_path / "asked"))
+    assert logger.set_logger_dir(tmp_path / "said") == tmp_path / "asked"
+    assert logger.get_logger_dir() == tmp_path / "asked"
+    assert not (tmp_path / "said").exists()
+
+
 def test_no_folder_until_one_is_set(tmp_path: Path) -> None:
     assert logger.get_logger_dir() is None
     logger.set_logger_dir(tmp_path / "a" / "b")

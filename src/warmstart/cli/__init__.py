@@ -1,6 +1,7 @@
 """The command line: results on standard output, words on standard error.
 
-    warmstart ls | show | diff | match | dump | convert | verify | doctor | demo
+    warmstart ls | show | diff | match | dump | convert | verify | doctor |
+    prove | demo
 
 It exits with 0 for same or sound, 1 for differs or unsound, 2 for what could not be done.  A
 command's module is imported when it is called, so that `ls` starts without NumPy.
@@ -27,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "diff": ("diff", "Compare two checkpoints tensor by tensor."),
     "verify": ("verify", "Check that a checkpoint is sound."),
     "doctor": ("doctor", "Say what a checkpoint would resume of its run, and what not."),
+    "prove": ("prove", "Kill a training command at random and see that it goes on exactly."),
     "match": ("match", "Say what a checkpoint would fill of a model, and set nothing."),
     "convert": ("convert", "Write a checkpoint in another format or under other names."),
     "dump": ("dump", "Write only what inference needs of a training checkpoint."),

@@ -12,6 +12,9 @@ from pathlib import Path
 
 _folder: Path | None = None
 
+#: The environment variable that takes the place of what a program says, as `prove` needs it.
+FOLDER_VARIABLE = "WARMSTART_LOGGER_DIR"
+
 ACTIONS = {
     "k": "keep what is there, to go on from it; the default",
     "b": "move the folder aside, to NAME.1, NAME.2, ...",
@@ -22,9 +25,12 @@ ACTIONS = {
 
 
 def set_logger_dir(dirname: str | os.PathLike[str], action: str | None = None) -> Path:
-    """Make *dirname* the folder of this run and return it; *action* is a key of `ACTIONS`."""
+    """Make *dirname* the folder of this run and return it; *action* is a key of `ACTIONS`.
+
+    The environment variable WARMSTART_LOGGER_DIR, where it is set, counts in place of *dirname*.
+    """
     global _folder  # noqa: PLW0603  (one run a process, as the reference has it)
-    folder = Path(dirname).expanduser().absolute()
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or dirname).expanduser().absolute()
     if action is not None and action not in ACTIONS:
         known = "; ".join(f"{key}: {what}" for key, what in ACTIONS.items())
         raise ValueError(f"no action is called {action!r}; known: {known}")
