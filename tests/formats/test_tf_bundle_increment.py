@@ -25,6 +25,12 @@ FIRST = {
 }
 
 
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the small files of these tests be worth sharing."""
+    monkeypatch.setattr(increment, "LEAST", 4096)
+
+
 def stepped(arrays: Mapping[str, Any], by: float) -> dict[str, Any]:
     """Return *arrays* after a step that moves the head."""
     moved = {n: a + np.asarray(by, a.dtype) for n, a in arrays.items() if n.startswith("head")}

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 import warmstart as ws
-import warmstart.train.saver
 from warmstart.errors import SaveError
 from warmstart.formats import open_source
 from warmstart.formats.tf_bundle.state import read_state
 from warmstart.testing.callbacks import CallbackContract
 from warmstart.testing.toy import ToyModel
-from warmstart.train import run_folder
+from warmstart.train import run_folder, saving
 from warmstart.train.best import MinSaver
 from warmstart.train.callback import Callback
 from warmstart.train.saver import ModelSaver
+from warmstart.train.saving import AtOnce
 from warmstart.train.snapshot import saved_state
 from warmstart.train.trainer import Trainer
 
@@ -56,7 +56,7 @@ def test_no_step_is_saved_twice(
 ) -> None:
     saved: list[int] = []
     monkeypatch.setattr(
-        warmstart.train.saver, "save_run", lambda trainer, path: saved.append(trainer.step)
+        AtOnce, "save", lambda self, trainer, path, listed: saved.append(trainer.step)
     )
     train(callbacks=[ModelSaver(every_steps=5, every_secs=1e-9)])
     assert saved == list(range(1, 16))
@@ -164,7 +164,7 @@ def test_two_runs_do_not_save_into_one_folder(folder: Path, train: Train) -> Non
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(warmstart.train.saver, "save_run"), (run_folder, "sweep_folder")]
+    ("module", "name"), [(saving, "save_increment"), (run_folder, "sweep_folder")]
 )
 def test_a_saver_that_cannot_start_does_not_hold_the_folder(
     module: object, name: str, folder: Path, train: Train, monkeypatch: pytest.MonkeyPatch

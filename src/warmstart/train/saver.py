@@ -1,19 +1,25 @@
 """Checkpoints of the run as it goes."""
 
+import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from ..errors import CheckpointError, full_text
+from ..processes import Processes
 from . import logger
 from .callback import SAVER, Callback
 from .retention import Best, Keep
 from .run_folder import RunFolder
-from .snapshot import save_run
+from .saving import AtOnce, Beside, Saving
 
 if TYPE_CHECKING:
     from .trainer import Trainer
+
+log = logging.getLogger("warmstart")
 
 
 class ModelSaver(Callback):
@@ -26,6 +32,13 @@ class ModelSaver(Callback):
     none) and one every *keep_checkpoint_every_n_steps*.  A save that fails raises, and the previous
     checkpoint stands.  The end (*at_end*) of a run that failed is not saved: a step half done is
     not a place to go on from.  One run at a time saves into a folder: SaveError says which does.
+
+    *asynchronous*: the training waits only while the state is copied into memory of its own; the
+    rest goes on beside it, one save at a time.  It takes as much memory as the state.  What goes
+    wrong there raises after the next step, and at the end.  *incremental*: what has not changed
+    since the last save is not written again, but shared with that checkpoint by hard links; each
+    stays whole when others are deleted.  With *on_error* "warn" a save that fails is a warning and
+    the training goes on.
     """
 
     turn = SAVER
@@ -42,12 +55,17 @@ class ModelSaver(Callback):
         keep_checkpoint_every_n_steps: int | None = None,
         keep_best: Best | Iterable[Best] = (),
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        asynchronous: bool = False,
+        incremental: bool = True,
+        on_error: Literal["raise", "warn"] = "raise",
     ) -> None:
         refuse_below_one("every_steps", every_steps)
         refuse_below_one("max_to_keep", max_to_keep)
         refuse_below_one("keep_checkpoint_every_n_steps", keep_checkpoint_every_n_steps)
         if every_secs is not None and every_secs <= 0:
             raise ValueError(f"every_secs is {every_secs}; expected more than 0")
+        if on_error not in ("raise", "warn"):
+            raise ValueError(f"on_error is {on_error!r}; expected 'raise' or 'warn'")
         self.every_steps = every_steps
         self.every_secs = every_secs
         self.at_start = at_start
@@ -57,6 +75,9 @@ class ModelSaver(Callback):
             max_to_keep, keep_checkpoint_every_n_hours, keep_checkpoint_every_n_steps, best
         )
         self.checkpoint_dir = checkpoint_dir
+        self.asynchronous = asynchronous
+        self.incremental = incremental
+        self.on_error = on_error
         self.every_epoch = every_steps is None and every_secs is None
         self._saved_step: int | None = None
 
@@ -70,6 +91,9 @@ class ModelSaver(Callback):
             self._next_time = time.monotonic() + (self.every_secs or 0)
             self._first_epoch = trainer.epoch
             self._saved_step = trainer.step if origin == self._path(trainer) else None
+            self._saving = self._way_to_save(trainer.processes)
+            goes_on = origin is not None and origin.parent == self._folder.path
+            self._saving.start(trainer.session, origin if goes_on else None)
             if self._first:
                 trainer.session.save_graph(self._folder.path)
             if self.at_start:
@@ -79,6 +103,8 @@ class ModelSaver(Callback):
             raise
 
     def after_step(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        with self._failing():
+            self._saving.stepped(trainer.session)
         # The last step of an epoch is saved with the epoch, once what belongs to it is done.
         if not self.every_epoch and not trainer.at_epoch_end and self._is_due(trainer):
             self._save(trainer)
@@ -90,10 +116,16 @@ class ModelSaver(Callback):
             self._save(trainer)
 
     def stop(self, trainer: "Trainer") -> None:
+        """Finish the save that is going on, and save the end of a run that did not fail."""
         try:
+            with self._failing(is_told=not trainer.finished):  # an error is on its way already
+                self._saving.settle()
             if self.at_end and trainer.finished:
                 self._save(trainer)
+            with self._failing(is_told=not trainer.finished):
+                self._saving.settle()
         finally:
+            self._saving.close()
             self._leave()
 
     def _is_due(self, trainer: "Trainer") -> bool:
@@ -109,12 +141,39 @@ class ModelSaver(Callback):
         if trainer.step == self._saved_step:
             return
         path, values = self._path(trainer), self.keep.values(trainer.metrics)
-        name, on_first = path.name, trainer.processes.on_first
-        on_first(f"announcing {name}", lambda: self._folder.announce(name, values))
-        save_run(trainer, path)
-        self._saved_step = trainer.step
-        on_first(f"pointing to {name}", lambda: self._folder.commit(name, values))
+        with self._failing():
+            self._saving.wait(path.name)
+        with self._failing():
+            self._saving.save(trainer, path, self._listed(path.name, values, trainer.processes))
+            self._saved_step = trainer.step
         self._next_time = time.monotonic() + (self.every_secs or 0)
+
+    @contextmanager
+    def _listed(
+        self, name: str, values: Mapping[str, float], processes: Processes
+    ) -> Iterator[None]:
+        """Announce *name*, which is saved in the block, and make it the latest once it is."""
+        processes.on_first(f"announcing {name}", lambda: self._folder.announce(name, values))
+        yield
+        processes.on_first(f"pointing to {name}", lambda: self._folder.commit(name, values))
+
+    @contextmanager
+    def _failing(self, *, is_told: bool = False) -> Iterator[None]:
+        """Raise what a save raises in the block, or log it where the training goes on without."""
+        try:
+            yield
+        except (CheckpointError, OSError) as error:
+            self._saved_step = None
+            if self.on_error == "raise" and not is_told:
+                raise
+            log.warning("a checkpoint could not be saved: %s", full_text(error))
+
+    def _way_to_save(self, processes: Processes) -> Saving:
+        if self.asynchronous and processes.count > 1:
+            log.warning("several processes save together and wait for it: not asynchronous")
+        elif self.asynchronous:
+            return Beside(incremental=self.incremental)
+        return AtOnce(incremental=self.incremental)
 
     def _leave(self) -> None:
         if self._first:

@@ -16,6 +16,7 @@ written anew, to a file of its own if it is much, so that it can be shared from 
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,8 @@ from .reader import index_in
 from .shards import Shards
 from .writer import DataFile, Held, aliases_in, checked, expected_nbytes, write_shard
 
-#: Bytes below which nothing is shared: a file takes a block of the disk by itself.
-LEAST = 4096
+#: Bytes below which nothing is shared: writing so few takes no longer than one more file does.
+LEAST = 1 << 16
 #: Data files of one checkpoint that are shared with another.
 MOST = 15
 #: What has not changed and is written anew gets a file of its own if it is this part of all.
@@ -184,7 +185,7 @@ class Files:
 def worth_sharing(live: Mapping[int, int], sizes: Mapping[int, int]) -> set[int]:
     """Return which data files to share, of the *sizes*, of which so many bytes are still needed.
 
-    >>> sorted(worth_sharing({0: 5000, 1: 5000, 2: 100}, {0: 9000, 1: 11_000, 2: 100}))
+    >>> sorted(worth_sharing({0: 80_000, 1: 80_000, 2: 100}, {0: 150_000, 1: 170_000, 2: 100}))
     [0]
     """
     worth = [n for n in live if live[n] >= LEAST and 2 * live[n] >= sizes[n]]
@@ -245,7 +246,8 @@ def files_of(prefix: Path, shards: int) -> dict[int, Identity]:
     """Return what tells each data file of *prefix*, of *shards*, from others."""
     found = {}
     for path, (number, count) in data_files(prefix).items():
-        if count == shards:
-            status = path.stat()
-            found[number] = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        with suppress(FileNotFoundError):  # gone since it was listed
+            if count == shards:
+                status = path.stat()
+                found[number] = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     return found
