@@ -23,8 +23,8 @@ def zygote() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-@pytest.fixture
-def outcomes(zygote: subprocess.Popen[str]) -> Run:
+@pytest.fixture(scope="session")
+def outcomes_of(zygote: subprocess.Popen[str]) -> Run:
     """Return a function that runs one of `torch_scenarios` in several processes.
 
     It returns for each {"returned": value}, {"raised": class, "text": message} or {"killed": 9}.
@@ -38,6 +38,12 @@ def outcomes(zygote: subprocess.Popen[str]) -> Run:
         return found
 
     return run
+
+
+@pytest.fixture
+def outcomes(outcomes_of: Run) -> Run:
+    """Return the same, for one test."""
+    return outcomes_of
 
 
 @pytest.fixture

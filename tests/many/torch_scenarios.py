@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 import warmstart as ws
 from warmstart.formats.tf_bundle.shards import Shards
 from warmstart.formats.tf_bundle.together import save_together
+from warmstart.testing import crashes
 
 SHAPES = {"0.weight": (7, 5), "0.bias": (7,), "3.weight": (3, 7), "3.bias": (3,)}
 
@@ -97,7 +98,10 @@ def save(folder: Path, kind: str, steps: int = 2, optimizer: str = "AdamW") -> d
     optim = optimizer_of(module, optimizer)
     train(module, optim, steps)
     session = ws.session_for(module, optimizer=optim)
-    save_together(session, folder / "m", session.processes)
+    if session.pieces:
+        ws.save_vars(session, folder / "m")
+    else:  # which save_vars takes for the business of any one process
+        save_together(session, folder / "m", session.processes)
     expected = everything(module, optim)
     with ws.open(folder / "m") as source:
         found = {name: np.array(source.read(name)) for name in source.specs}
@@ -109,10 +113,10 @@ def save(folder: Path, kind: str, steps: int = 2, optimizer: str = "AdamW") -> d
     }  # fmt: skip
 
 
-def load(folder: Path, kind: str, optimizer: str = "AdamW", meta: bool = False) -> dict[str, Any]:
+def load(folder: Path, kind: str, optimizer: str = "AdamW", meta: str = "") -> dict[str, Any]:
     """Start a new module from what was saved; compare it with the file, and count bytes."""
     module = distributed(kind, net(seed=5, device="meta" if meta else "cpu"))
-    if meta:
+    if meta == "emptied":
         module.to_empty(device="cpu")
     optim = optimizer_of(module, optimizer)
     session = ws.session_for(module, optimizer=optim)
@@ -135,6 +139,69 @@ def load(folder: Path, kind: str, optimizer: str = "AdamW", meta: bool = False) 
         "read": counted.nbytes,
         "needed": needed,
     }
+
+
+def freeze(folder: Path, kind: str) -> dict[str, Any]:
+    """Freeze a layer of a module whose optimizer has momentum, and train on."""
+    module = net()
+    if kind == "ddp":
+        module[0].requires_grad_(False)  # as DDP wants to be told beforehand
+    module = distributed(kind, module)
+    optim = optimizer_of(module)
+    session = ws.session_for(module, optimizer=optim)
+    train(module, optim, 1)
+    before = everything(module, optim)
+    frozen = ws.freeze(session, "0.*")
+    train(module, optim, 2)
+    after = everything(module, optim)
+    frozen.verify()
+    moved = differing(after, before)
+    frozen.thaw()
+    refused = ""
+    try:
+        ws.freeze(session, {"3.weight": np.s_[:1]})
+    except ws.FreezeError as error:
+        refused = str(error)
+    return {"moved": moved, "refused": refused}
+
+
+def refusals(folder: Path) -> dict[str, str]:
+    """Return what is said where a module in several processes is taken for one in this."""
+    module = distributed("fsdp", net())
+    session = ws.session_for(module)
+    wrong = {
+        "read": lambda: session.read("0.weight"),
+        "slice": lambda: session.read_slice("0.weight", np.s_[:]),
+        "npz": lambda: ws.save_vars(session, folder / "m.npz"),
+        "piece": lambda: session.assign_pieces([("0.weight", (slice(0, 1),), np.zeros(1))]),
+        "mismatch": lambda: ws.SmartInit({"0.bias": np.zeros(3, "float32")}).init(session),
+        "overflow": lambda: ws.SmartInit({"0.bias": np.array([0, 0, 0, 0, 0, 0, 1e300])}).init(
+            session
+        ),
+    }
+    said = {}
+    for name, do in wrong.items():
+        try:
+            do()
+        except ws.CheckpointError as error:
+            said[name] = f"{type(error).__name__}: {error}"
+    said["own"] = session.read_slice("0.weight", session.pieces["0.weight"][0]).shape
+    return said
+
+
+def start(folder: Path, rules: Any, layout: str | None = None) -> list[str]:
+    """Start a sharded module from an npz of other names and axes; return what is other there."""
+    module = distributed("fsdp", net(seed=3))
+    values = dict(np.load(folder / "whole.npz"))
+    ws.SmartInit(folder / "whole.npz", rules=rules).init(module)
+    expected = {
+        "0.weight": values["k"].T,
+        "0.bias": values["two"][:7],
+        "3.bias": values["two"][7:],
+        "3.weight": values["w"],
+    }
+    found = everything(module, optimizer_of(module))
+    return differing({name: found[name] for name in expected}, expected)
 
 
 class Counted:
@@ -230,3 +297,16 @@ def run(
         "losses": seen,
         "metrics": trainer.metrics,
     }
+
+
+def run_watched(folder: Path, rank: int, point: int, **arguments: Any) -> Any:
+    """Train as `run` does; process *rank* is killed at that change of a file.
+
+    Return what came of it, and where the files were changed.
+    """
+    mine = dist.get_rank() == rank
+    watch = crashes.Watch(crashes.Fault.KILLED if mine else None, point if mine else -1)
+    with crashes.watching(watch):
+        result = run(folder, **arguments)
+    points = [(p.call, Path(p.path).name, Path(p.to).name) for p in watch.points]
+    return {**result, "points": points}

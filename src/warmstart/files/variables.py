@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from ..formats import open_source, save_source
+from ..errors import CannotHold
+from ..formats import expanded, format_to_save, open_source, save_source
+from ..formats.tf_bundle.together import save_together
+from ..sessions.base import Session
 from ..source import Source, Variables, as_source
 from ..spec import RUN_PREFIX
 from .destination import check_destination
@@ -88,10 +91,27 @@ def save_vars(
     The format is the one the extension of *path* names; without a known one it is a TensorFlow
     bundle, and no `checkpoint` file is written beside it.  What stands at *path* is replaced
     at once, or kept if anything fails; a file of another kind is not replaced.  *like* is a
-    checkpoint whose structure is to be kept, for a format that cannot know it from names.
+    checkpoint whose structure is to be kept, for a format that cannot know it from names.  A model
+    of which each of several processes has a part is saved by all of them, as a bundle.
     """
     check_destination(path, format)
-    save_source(as_variables(variables), path, format=format, like=like)
+    source = as_variables(variables)
+    if isinstance(source, Session) and source.pieces:
+        save_pieces(source, expanded(path), format, like)
+    else:
+        save_source(source, path, format=format, like=like)
+
+
+def save_pieces(session: Session, path: Path, format: str | None, like: str | Path | None) -> None:
+    """Write a model of which each process has only a part, as all of its processes call it."""
+    name = format_to_save(path, format)
+    if name != "tf-bundle" or like is not None:
+        raise CannotHold(
+            f"the model is in {session.processes.count} processes, of which each writes its part: "
+            f"that makes a TensorFlow bundle, not {name!r}, and like no other; save a bundle, and "
+            "let one process ws.convert it"
+        )
+    save_together(session, path, session.processes)
 
 
 def as_variables(variables: Any) -> Source:

@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from ...boxes import Box
+from ...errors import FreezeError
 from ...layer import Layer
 from ...processes import Processes
 from ...source import Index, no_such_tensor
@@ -176,6 +177,12 @@ class TorchSession(Session):
         train_statistics: bool = False,
         regions: Mapping[str, Index] | None = None,
     ) -> TorchFreezing:
+        divided = [name for name in regions or {} if name in self.pieces]
+        if divided:
+            raise FreezeError(
+                f"{', '.join(map(repr, divided))}: of these each process has a part, and a part "
+                "cannot be frozen in part; freeze them as a whole"
+            )
         return freeze(self.module, names, train_statistics=train_statistics, regions=regions or {})
 
     def predictor(

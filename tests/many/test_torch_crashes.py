@@ -1,0 +1,75 @@
+"""One of two processes is killed at a change of a file: resumed, the same bits, and no work lost.
+
+Some of the changes are tried here; all of them with WARMSTART_CRASH_STRIDE=1, in a quarter of an
+hour.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., list[Any]]
+
+STRIDE = int(os.environ.get("WARMSTART_CRASH_STRIDE", "0"))
+ARGUMENTS = {"every_steps": 5}  # three saves, and two of the lowest loss
+#: Seconds that one process waits for the other when that was killed.
+SOON = 4.0
+
+
+@pytest.fixture(scope="module")
+def whole(outcomes_of: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What comes of a run that is not killed, in each process."""
+    folder = tmp_path_factory.mktemp("whole")
+    found = outcomes_of("run_watched", 2, folder, rank=-1, point=-1, **ARGUMENTS)
+    stats = (folder / "stats.jsonl").read_text()
+    return [{**each["returned"], "stats": stats} for each in found]
+
+
+def newest(points: list[list[str]]) -> set[str]:
+    """Return the checkpoints that may be resumed after these changes by process 0.
+
+    One whose index is there, and that the file `checkpoint` did not yet name, may be, or not.
+    """
+    committed, pointed = "", ""
+    for call, _, to in points:
+        if call == "replace" and to.startswith("model-") and to.endswith(".index"):
+            committed = to.removesuffix(".index")
+        if call == "replace" and to == "checkpoint":
+            pointed = committed
+    return {committed, pointed} - {""} or {"None"}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_killed_and_resumed(
+    rank: int, whole: list[Any], outcomes: Run, together: Run, tmp_path: Path
+) -> None:
+    points = whole[rank]["points"]
+    stride = STRIDE or len(points) // (4 - rank)
+    for number, point in enumerate(range(stride - 1, len(points), stride)):
+        folder = tmp_path / str(number)
+        more = {"rank": rank, "point": point, "timeout": SOON}
+        ended = outcomes("run_watched", 2, folder, **more, **ARGUMENTS)
+        assert ended[rank] == {"killed": 9}, points[point]
+        told_of_it(ended[1 - rank], rank, points[point])
+        resumed = together("run", 2, folder, **ARGUMENTS)
+        if rank == 0:
+            assert {str(each["resumed"]) for each in resumed} <= newest(points[:point])
+        for before, after in zip(whole, resumed, strict=True):
+            assert before["losses"][16 - len(after["losses"]) :] == after["losses"]
+            for what in ("step", "values", "own", "generators", "metrics"):
+                assert before[what] == after[what], (what, points[point])
+        assert (folder / "stats.jsonl").read_text() == whole[0]["stats"]
+    print(f"process {rank}: {number + 1} of {len(points)} points")
+
+
+def told_of_it(survivor: dict[str, Any], rank: int, point: list[str]) -> None:
+    """Check that the process that was not killed ended, and said which one did not answer.
+
+    In the middle of a step it is gloo that says so.
+    """
+    assert "text" in survivor, (survivor, point)
+    text = survivor["text"]
+    assert f"process {rank} of 2 did not answer" in text or "onnection" in text, (text, point)
