@@ -98,6 +98,8 @@ if TYPE_CHECKING:
     from .train.config import TrainConfig as TrainConfig
     from .train.config import launch_train as launch_train
     from .train.data import Batches as Batches
+    from .train.deep import DeepVerification as DeepVerification
+    from .train.deep import verify_deep as verify_deep
     from .train.monitors import JSONWriter as JSONWriter
     from .train.monitors import TensorBoardWriter as TensorBoardWriter
     from .train.predict import OfflinePredictor as OfflinePredictor
@@ -106,6 +108,8 @@ if TYPE_CHECKING:
     from .train.proof import Moved as Moved
     from .train.proof import first_moved as first_moved
     from .train.prove import ProveFrozen as ProveFrozen
+    from .train.repair import Repair as Repair
+    from .train.repair import repair as repair
     from .train.retention import Best as Best
     from .train.saver import ModelSaver as ModelSaver
     from .train.trainer import Trainer as Trainer
@@ -183,6 +187,8 @@ PUBLIC: dict[str, str] = {
     "Callback": "train.callback",
     "ModelSaver": "train.saver",
     "Best": "train.retention",
+    **dict.fromkeys(("DeepVerification", "verify_deep"), "train.deep"),
+    **dict.fromkeys(("Repair", "repair"), "train.repair"),
     **dict.fromkeys(("MaxSaver", "MinSaver"), "train.best"),
     "RunUpdateOps": "train.update_ops",
     "ProveFrozen": "train.prove",

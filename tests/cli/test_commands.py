@@ -86,6 +86,40 @@ def test_verify(warmstart: Run, tmp_path: Path) -> None:
     assert json.loads(done.out)["faults"][0]["name"] == "names"
 
 
+def test_verify_a_folder_and_put_it_in_order(warmstart: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    ws.save_vars({"w": np.ones(3)}, tmp_path / "run" / "model-5")
+    (tmp_path / "run" / "model-7.data-00000-of-00001").touch()
+    done = warmstart("verify", "--deep", "run")
+    assert (done.code, done.err) == (0, "")
+    assert "note   run state: none: it holds variables alone" in done.out
+    expected = "remove model-7.data-00000-of-00001: no index refers to it: a save was stopped"
+    done = warmstart("verify", "run", "--repair", "--dry-run")
+    assert (done.code, done.out.splitlines()[0]) == (0, expected)
+    assert json.loads(warmstart("verify", "run", "--repair", "--json").out)["done"] is True
+    assert (
+        warmstart("verify", "run", "--repair").out
+        == "run: it was in order; a run goes on from run/model-5\n"
+    )
+    assert json.loads(warmstart("verify", "run", "--deep", "--json").out)["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dry-run"], "--dry-run goes with --repair"),
+        (["--deep", "--repair"], "--deep and --repair do not go together: repair, then look"),
+    ],
+    ids=str,
+)
+def test_options_of_verify_that_do_not_go_together(
+    options: list[str], message: str, warmstart: Run
+) -> None:
+    done = warmstart("verify", "m", *options)
+    assert done.code == 2
+    assert message in done.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

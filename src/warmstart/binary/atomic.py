@@ -90,13 +90,17 @@ def write_fully(file: FileIO, data: bytes | memoryview) -> None:
         view = view[file.write(view) or 0 :]
 
 
+def temporaries(folder: Path) -> list[Path]:
+    """Return what killed processes left half written in *folder*: files, and folders."""
+    names = sorted(os.listdir(folder))
+    return [folder / name for name in names if name.endswith(TEMPORARY) and name.startswith(".")]
+
+
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in *folder*: files, and folders."""
-    for entry in os.scandir(folder):
-        if not (entry.name.endswith(TEMPORARY) and entry.name.startswith(".")):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
+    """Remove what killed processes left half written in *folder*."""
+    for path in temporaries(folder):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
         else:
             with suppress(OSError):
-                os.unlink(entry.path)
+                path.unlink()

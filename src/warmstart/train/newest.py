@@ -12,7 +12,7 @@ of another run, or one that somebody made `checkpoint` point away from, does not
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -65,6 +65,14 @@ class Judged:
         return f"{self.path.name}: {self.fault or self.reason}".replace("\n", "\n    ")
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a run in a folder goes on from, and what was passed over for it."""
+
+    chosen: Judged | None
+    passed: tuple[Judged, ...]
+
+
 def checkpoint_to_resume(checkpoint_dir: str | os.PathLike[str] | None) -> Path | None:
     """Return the newest sound checkpoint in the folder, None when there is not even an unsound one.
 
@@ -72,27 +80,33 @@ def checkpoint_to_resume(checkpoint_dir: str | os.PathLike[str] | None) -> Path 
     What is passed over is said in a warning.
     """
     folder = logger.folder_for(checkpoint_dir)
-    passed: list[Judged] = []
-    for candidate in candidates(folder):
-        judged = judge(candidate)
-        if judged.place:
-            tell(judged, passed)
-            return judged.path
-        passed.append(judged)
-    for judged in passed:  # variables alone, if nothing more is to be had
-        if not judged.fault:
-            tell(judged, [other for other in passed if other.fault])
-            return judged.path
-    if passed:
+    choice = choose(folder)
+    if choice.chosen is not None:
+        tell(choice.chosen, choice.passed)
+        return choice.chosen.path
+    if choice.passed:
         raise ResumeError(
             f"neither what the file `checkpoint` names nor a model-STEP is sound in {folder}; "
             "to go on from another, Trainer.train(resume_from=PATH); to begin anew, use another "
-            "folder\n  " + "\n  ".join(reasons(passed))
+            "folder\n  " + "\n  ".join(reasons(choice.passed))
         )
     return None
 
 
-def tell(judged: Judged, passed: list[Judged]) -> None:
+def choose(folder: Path) -> Choice:
+    """Return what a run in *folder* goes on from; nothing is said or changed."""
+    passed: list[Judged] = []
+    for candidate in candidates(folder):
+        judged = judge(candidate)
+        if judged.place:
+            return Choice(judged, tuple(passed))
+        passed.append(judged)
+    # Variables alone, if nothing more is to be had.
+    sound = next((each for each in passed if not each.fault), None)
+    return Choice(sound, tuple(each for each in passed if each.fault or sound is None))
+
+
+def tell(judged: Judged, passed: Sequence[Judged]) -> None:
     """Say why it is this one, where the file `checkpoint` alone does not say so."""
     if judged.rank is Rank.UNNAMED:
         log.info("%s was complete when the run was killed, but not yet named", judged.path)
@@ -101,7 +115,7 @@ def tell(judged: Judged, passed: list[Judged]) -> None:
         log.warning("resuming from %s, the newest sound one:\n  %s", judged.path, why)
 
 
-def reasons(passed: list[Judged]) -> list[str]:
+def reasons(passed: Sequence[Judged]) -> list[str]:
     """Return why a run cannot go on from each of *passed*, as lines, none of them twice."""
     return list(dict.fromkeys(each.why_not for each in passed))
 
@@ -162,6 +176,8 @@ def judge(candidate: Candidate) -> Judged:
     """Return whether every byte of *candidate* is right, and whether it is a run's."""
     path, rank = candidate.path, candidate.rank
     try:
+        if rank is Rank.NAMED:
+            read_state(path.parent)  # says what is wrong with it
         format, path = locate(path)
         is_run = read_whole(format, path)
     except CheckpointError as error:
