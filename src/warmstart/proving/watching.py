@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 from ..files.folder import survey
-from ..train.resume import newest_first
+from ..train.newest import newest_first
 
 POLL = 0.001  # seconds
 GAP = 0.05  # seconds without a change that end a save, as far as can be seen from outside
