@@ -206,6 +206,20 @@ def test_a_model_that_cannot_take_its_state_back_is_refused(folder: Path, train:
         train(model=Forgetful(), resume_from=folder)
 
 
+def test_a_models_state_that_does_not_fit_is_refused_unless_accepted(
+    folder: Path, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Other(ToyModel):
+        def load_state(self, state: Mapping[str, Any]) -> None:
+            raise KeyError("speed")
+
+    train(max_epoch=1)
+    with pytest.raises(ResumeError, match=r"model: its state .*KeyError\('speed'\)"):
+        train(model=Other(), resume_from=folder)
+    assert train(model=Other(), resume_from=folder, accept="model").finished
+    assert "model: its state begins anew: " in caplog.text
+
+
 def test_one_pattern_is_accepted_without_a_list(folder: Path, train: Train) -> None:
     train(max_epoch=1)
     assert train(resume_from=folder, steps_per_epoch=4, accept="steps_*").finished

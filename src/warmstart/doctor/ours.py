@@ -24,7 +24,7 @@ from .variables import (
 #: Parts of the run state that are pieces of their own; what else there is, is told by its name.
 TOLD = frozenset(
     ("version", "step", "epoch", "step_in_epoch", "steps_per_epoch", "metrics", "data", "random",
-     "model", "session", "callbacks", "not_saved")
+     "model", "session", "callbacks", "also", "not_saved")
 )  # fmt: skip
 MODEL_TOLD = frozenset(("scheduler", "key", "implementation"))
 SESSION_TOLD = frozenset(
@@ -106,6 +106,8 @@ def further(state: Mapping[str, Any]) -> Iterator[Piece]:
         for key, value in state[part].items():
             if key not in told:
                 yield Piece(f"{part}'s {key}", True, shown(value))
+    for name, value in state.get("also", {}).items():
+        yield Piece(name, True, shown(value))
     for key, value in state.items():
         if key not in TOLD:
             yield Piece(key, True, shown(value))

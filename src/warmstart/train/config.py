@@ -1,7 +1,7 @@
 """A training as a value."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class TrainConfig:
     starting_epoch: int = 1
     steps_per_epoch: int | None = None
     accept: Pattern | Iterable[Pattern] = ()
+    also: Mapping[str, Any] | None = None
     process_timeout: float = TIMEOUT
 
     def __post_init__(self) -> None:

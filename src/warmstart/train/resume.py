@@ -8,7 +8,7 @@ Every piece that cannot be restored has a name: a variable, a callback's key, "d
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..errors import ResumeError, full_text, noting
 from ..formats import locate, open_source
 from ..restore.resume import resume as restore_variables
 from ..source import Source
+from .beside import lost_by
 from .data import place_in
 from .processes import ROOT, state_of, values_of
 from .run_state import random_states
@@ -70,11 +71,21 @@ def faults_of(trainer: "Trainer", state: Mapping[str, Any]) -> dict[str, str]:
     if state["model"] and not hasattr(trainer.model, "load_state"):
         faults["model"] = "it has a state in the checkpoint, and no load_state() here"
     here = {callback.key for callback in trainer.callbacks if callback.key}
-    for key in sorted(here - set(state["callbacks"])):
-        faults[key] = "a callback of that key has no state in the checkpoint"
-    for key in sorted(set(state["callbacks"]) - here):
-        faults[key] = "the checkpoint has the state of a callback of that key, and none has it here"
-    return faults
+    faults |= one_sided(here, state["callbacks"], "callback of that key")
+    return faults | one_sided(trainer.also, state.get("also", {}), "object of that name in also=")
+
+
+def one_sided(here: Collection[str], saved: Collection[str], what: str) -> dict[str, str]:
+    """Return the names that are only *here*, or only in the checkpoint, with the reason."""
+    article = "an" if what[0] in "aeiou" else "a"
+    new = (name for name in sorted(here) if name not in saved)
+    lost = (name for name in sorted(saved) if name not in here)
+    return {
+        **dict.fromkeys(new, f"{article} {what} has no state in the checkpoint"),
+        **dict.fromkeys(
+            lost, f"the checkpoint has the state of {article} {what}, and none has it here"
+        ),
+    }
 
 
 NO_PLACE = (
@@ -123,10 +134,23 @@ def taking_back(name: str) -> Iterator[None]:
     """Turn what the piece *name* raises, given a state it cannot use, into a ResumeError."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ResumeError(
             f"{name}: its state in the checkpoint is not one it takes back: {error!r}"
         ) from error
+
+
+@contextmanager
+def taking_back_unless(name: str, accepts: Callable[[str], bool], anew: str) -> Iterator[None]:
+    """Do as `taking_back` does, unless *name* is accepted, which is then said to begin *anew*."""
+    try:
+        with taking_back(name):
+            yield
+    except ResumeError as error:
+        if not accepts(name):
+            error.add_note(f"accept=({name!r},): {anew}")
+            raise
+        log.warning("%s: %s: %s", name, anew, error)
 
 
 def load_place(trainer: "Trainer", state: Any) -> None:
@@ -134,14 +158,8 @@ def load_place(trainer: "Trainer", state: Any) -> None:
     place = place_in(trainer.data)
     if place is None or state is None:
         return
-    try:
-        with taking_back("data"):
-            place.load_state(state)
-    except ResumeError as error:
-        if not trainer.accepts("data"):
-            error.add_note('to begin with its first batch: accept=("data",)')
-            raise
-        log.warning("the data begins anew: %s", error)
+    with taking_back_unless("data", trainer.accepts, "it begins with its first batch"):
+        place.load_state(state)
 
 
 def resume_without_state(trainer: "Trainer", place: Place | None) -> None:
@@ -154,7 +172,7 @@ def resume_without_state(trainer: "Trainer", place: Place | None) -> None:
 
 def refuse_unresumable(trainer: "Trainer") -> None:
     """Raise at a first start for what no resume could restore; warn of data without a place."""
-    refuse_lost(trainer, trainer.session.unresumable())
+    refuse_lost(trainer, {**trainer.session.unresumable(), **lost_by(trainer.also)})
     if place_in(trainer.data) is None and not trainer.accepts("data"):
         why = NO_PLACE.format(type(trainer.data).__qualname__)
         log.warning("this run cannot be resumed exactly: data: %s", why)

@@ -14,13 +14,14 @@ from ..processes import ALONE, TIMEOUT
 from ..restore.sessinit import SmartInit
 from ..sessions.arguments import made_for
 from ..sessions.base import Session
+from .beside import places_of
 from .callback import BEST, Callback, in_turn, overrides
-from .data import endless, place_in, placed
+from .data import Place, endless, place_in, placed
 from .defaults import with_defaults
 from .epoch_metrics import EpochMetrics
 from .gradients import step_of
 from .processes import agree_on, do_together, mean_over
-from .resume import refuse_lost, refuse_unresumable, resume, taking_back
+from .resume import refuse_lost, refuse_unresumable, resume, taking_back, taking_back_unless
 from .run_state import random_states, set_random_states
 
 
@@ -57,6 +58,8 @@ class Trainer:
         self.passed_over: tuple[str, ...] = ()  # what was asked for a first start, and is none now
         self.callbacks: list[Callback] = []
         self.data: Any = None
+        self.also: Mapping[str, Any] = {}
+        self._beside: dict[str, Place] = {}  # how each of those says and takes back its state
         self.processes = ALONE  # those that train together, once it begins
         self.accept: tuple[Pattern, ...] = ()
         self._metrics = EpochMetrics()
@@ -95,6 +98,7 @@ class Trainer:
         steps_per_epoch: int | None = None,
         starting_epoch: int = 1,
         accept: Pattern | Iterable[Pattern] = (),
+        also: Mapping[str, Any] | None = None,
         resume_from: str | Path | None = None,
         process_timeout: float = TIMEOUT,
     ) -> None:
@@ -106,6 +110,9 @@ class Trainer:
         a run to go on from exactly, in place of *session_init* and *starting_epoch*; what it
         cannot restore raises ResumeError unless its name, or a pattern for it, is in *accept*.
 
+        *also* are objects by name that are saved and resumed with the run: moving averages,
+        gradient scalers, anything with state_dict() and load_state_dict() or the like.
+
         Where several processes train together, each calls this; one that does not come to a save
         or to the end of an epoch within *process_timeout* seconds of the others is named by them in
         a ProcessError, or a SaveError.
@@ -114,6 +121,8 @@ class Trainer:
         self._set_up(data, steps_per_epoch, starting_epoch, max_epoch)
         self.callbacks = in_turn(with_defaults(callbacks, self.model))
         self.accept = tuple(as_patterns(accept))
+        self.also = also or {}
+        self._beside = places_of(self.also, (c.key for c in self.callbacks if c.key))
         self._call_model("prepare")
         begin = partial(self._initialize, session_init, resume_from)
         do_together(self.processes, "giving the model its first values", begin)
@@ -227,6 +236,7 @@ class Trainer:
             "model": self._model_state(),
             "session": self.session.state(),
             "callbacks": {c.key: c.state() for c in self.callbacks if c.key},
+            "also": {name: place.state() for name, place in self._beside.items()},
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -236,12 +246,15 @@ class Trainer:
         self._metrics.load_state(state["metrics"])
         load_model: Callable[[Any], None] | None = getattr(self.model, "load_state", None)
         if load_model is not None:
-            with taking_back("model"):
+            with taking_back_unless("model", self.accepts, "its state begins anew"):
                 load_model(state["model"])
         for callback in self.callbacks:
             if callback.key in state["callbacks"]:
                 with taking_back(callback.key):
                     callback.load_state(state["callbacks"][callback.key])
+        for name in self._beside.keys() & state.get("also", {}).keys():
+            with taking_back(name):
+                self._beside[name].load_state(state["also"][name])
         with taking_back("random"):
             self._set_generators(state["random"], state["session"])
 

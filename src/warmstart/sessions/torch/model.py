@@ -19,6 +19,7 @@ from ...errors import ResumeError, described
 from ..arguments import check_model, checked_processors
 from ..losses import check_one_of, inputs_and_target
 from ..processing import Processor
+from .accumulation import Accumulation
 from .batches import first_tensor, tensors
 from .gradients import ProcessedGradients
 from .grouped import regrouped
@@ -43,12 +44,16 @@ class TorchModel:
         scheduler: Any = None,
         scheduler_every: str = "step",
         gradprocs: Iterable[Processor] = (),
+        accumulate: int = 1,
+        scaler: Any = None,
     ) -> None:
         """Train *module* with *optimizer* on `loss(module(*inputs), target)`.
 
         A batch is then `(input, ..., target)`.  For anything else, *step* is given the module and
         the batch, and returns at least {"loss": tensor}.  *gradprocs* change the gradients, in the
-        order given, before the optimizer sees them.
+        order given, before the optimizer sees them.  With *accumulate*, that many batches make
+        one step of the optimizer and of the scheduler, by the mean of their losses; *scaler* is a
+        `torch.amp.GradScaler`.
         """
         check_model(module, "TorchModel", "a torch.nn.Module", fits=isinstance(module, nn.Module))
         check_one_of(loss, step)
@@ -67,6 +72,7 @@ class TorchModel:
         self._after_step = scheduler is not None and scheduler_every == "step"
         self._after_epoch = scheduler is not None and scheduler_every == "epoch"
         self.gradprocs = processors
+        self._sum = Accumulation(optimizer, accumulate, scaler)
         self._gradients: ProcessedGradients | None = None  # until prepared
         self._first = torch.empty(0)  # a tensor that tells where the module is
 
@@ -86,22 +92,24 @@ class TorchModel:
             self.module.train()
         batch = tensors(batch, self._first.device)
         if isinstance(self.optimizer, LBFGS):
-            losses = self._step_with_closure(self.optimizer, batch)
+            losses, moves = self._step_with_closure(self.optimizer, batch), True
         else:
             losses = self._backward(batch)
-            self.optimizer.step()
-        if self._after_step:
+            moves = self._sum.complete
+            if moves:
+                self._sum.step()
+        if self._after_step and moves:
             self.scheduler.step()
         return {name: as_float(value) for name, value in losses.items()}
 
     def _backward(self, batch: Any) -> Losses:
         """Compute the losses and the gradients, and process these."""
-        self.optimizer.zero_grad(set_to_none=True)
         losses = self._losses(self.module, batch)
         if "loss" not in losses:
             raise ValueError(f"step= returned {', '.join(losses) or 'nothing'}; expected 'loss'")
-        losses["loss"].backward()
-        if self._gradients is not None and self.gradprocs:
+        self._sum.backward(losses["loss"])
+        if self._gradients is not None and self.gradprocs and self._sum.complete:
+            self._sum.unscale()
             self._gradients.process()
         return losses
 
@@ -110,6 +118,7 @@ class TorchModel:
         computed: list[Losses] = []
 
         def closure() -> Any:
+            self._sum.done = 0
             computed.append(self._backward(batch))
             return computed[-1]["loss"]
 
@@ -122,13 +131,22 @@ class TorchModel:
             self.scheduler.step()
 
     def state(self) -> dict[str, Any]:
-        """Return the state of the scheduler; functions in it are the program's and left out."""
+        """Return the state of the scheduler, the scaler and the gradients that wait for a step.
+
+        Functions in the scheduler are the program's and left out.
+        """
+        found: dict[str, Any] = {}
+        if self._sum.every > 1 or self._sum.scaler is not None:
+            found["accumulation"] = self._sum.state(self._names())
         if self.scheduler is None:
-            return {}
+            return found
         values = self.scheduler.state_dict().items()
         held = {key: pack(v, f"the scheduler's {key}") for key, v in values if not callable(v)}
         groups = {"groups": self._groups()}
-        return {"scheduler": {"class": self._scheduler_class(), "values": held, **groups}}
+        return {
+            **found,
+            "scheduler": {"class": self._scheduler_class(), "values": held, **groups},
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned."""
@@ -138,6 +156,7 @@ class TorchModel:
                 f"the checkpoint has the state of the scheduler {saved['class']}; "
                 f"here it is {self._scheduler_class()}"
             )
+        self._sum.load_state(state.get("accumulation", {}), self._names())
         if self.scheduler is not None:
             values = unpack(part(saved, "values", dict, "the scheduler"))
             here, before = self._groups(), saved.get("groups")
@@ -145,9 +164,12 @@ class TorchModel:
                 values = regrouped(values, self.scheduler.state_dict(), before, here)
             self.scheduler.load_state_dict(values)
 
+    def _names(self) -> dict[int, str]:
+        return variables_of(self.session.module).names_of_tensors()
+
     def _groups(self) -> list[list[str]]:
         """Return the names of the parameters of each group of the optimizer."""
-        optimizer = named(self.optimizer, variables_of(self.session.module).names_of_tensors())
+        optimizer = named(self.optimizer, self._names())
         return [optimizer.names_in(group) for group in self.optimizer.param_groups]
 
     def _scheduler_class(self) -> str | None:
