@@ -13,6 +13,7 @@ from warmstart.names import (
     inside,
     joined,
     matcher,
+    meant,
     parent,
     selected,
     without_output,
@@ -122,6 +123,45 @@ def test_what_looks_like_a_number_and_is_none(names: list[str], expected: list[s
 @given(st.lists(PATH | st.text("019a:/.", min_size=1), max_size=6))
 def test_grouping_needs_no_more_lines_than_there_are_names(names: list[str]) -> None:
     assert len(grouped(names)) <= len(set(names))
+
+
+@given(st.lists(st.text("ab01/._", min_size=1), unique=True))
+def test_names_are_found_by_what_they_are_shown_as(names: list[str]) -> None:
+    for group in grouped(names):
+        assert selected(names, group), group
+    assert selected(names, grouped(names)) == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matched"),
+    [
+        ("l{0..2}/{q,k}", ["l0/q", "l2/k"]),
+        ("l{2..10,x}/*", ["l2/k", "l10/q", "lx/q"]),
+        ("[lm]{0..2}/?", ["l0/q", "l2/k", "m0/q"]),
+        ("l{3..1}/q", []),
+        ("{a}", ["{a}"]),
+        ("{a,b}", ["a", "{a,b}"]),
+    ],
+)
+def test_braces_list_what_is_meant(pattern: str, matched: list[str]) -> None:
+    names = ["l0/q", "l2/k", "l10/q", "lx/q", "m0/q", "{a}", "a", "{a,b}"]
+    assert selected(names, pattern) == matched
+
+
+@pytest.mark.parametrize(
+    ("pattern", "suggested"),
+    [
+        ("stem", ["stem/*"]),
+        ("stem/", ["stem/*"]),
+        ("stm/*", ["stem/*"]),
+        ("stm/*.w", ["stem/w", "stem/b"]),  # none ends so under the scope
+        ("re:stem.w+", ["stem/w", "stem/b"]),
+        ("layr{0,1}/w", ["layer0/w", "layer1/w"]),
+        ("quite another", []),
+    ],
+)
+def test_what_a_pattern_may_have_been_meant_for(pattern: str, suggested: list[str]) -> None:
+    assert meant(pattern, ["stem/w", "stem/b", "layer0/w", "layer1/w"]) == suggested
 
 
 def test_a_regex_that_cannot_be_read() -> None:

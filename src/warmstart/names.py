@@ -1,7 +1,8 @@
 """Names of variables: the only place that cuts them, always at a separator; patterns over them.
 
 A pattern is a glob on the whole name (`*` crosses separators), or a regex with fullmatch when it
-begins with `re:` or is compiled.  A name that equals the glob letter for letter matches too, so
+begins with `re:` or is compiled.  Braces in a glob are what names are shown with, `{q,k}` and
+`{0..11}`: each of what they list.  A name that equals the glob letter for letter matches too, so
 that odd characters in a name need no escaping.
 """
 
@@ -11,6 +12,7 @@ from fnmatch import translate
 from itertools import islice
 from typing import Any
 
+from .braces import BRACES, CLASS, any_of, listed
 from .errors import RuleError, described
 
 Pattern = str | re.Pattern[str]
@@ -20,6 +22,9 @@ NEAR_LIMIT = 5_000
 
 #: How deep names are taken apart when they are grouped; what lies deeper stays together.
 MAX_PARTS = 40
+
+#: How like a scope must be to the one that is asked for, from 0 to 1.
+SCOPE_LIKENESS = 0.7
 
 #: A part of a name: its stem, a number without leading zeros if it ends in one, its separator.
 NUMBERED = re.compile(r"(.*?)((?<!\d)(?:0|[1-9]\d{0,17}))?([/.]?)", re.DOTALL | re.ASCII)
@@ -192,8 +197,22 @@ def matcher(pattern: Pattern) -> Callable[[str], bool]:
         return lambda name: pattern.fullmatch(name) is not None
     if pattern.startswith("re:"):
         return matcher(compiled(pattern[3:]))
-    glob = re.compile(translate(pattern))
+    glob = re.compile(glob_regex(pattern))
     return lambda name: name == pattern or glob.match(name) is not None
+
+
+def glob_regex(pattern: str) -> str:
+    """Return the regex that a whole name must match to match the glob *pattern*."""
+    pieces = re.split(rf"({CLASS}|{BRACES})", pattern)
+    if not any(piece.startswith("{") for piece in pieces[1::2]):
+        return translate(pattern)
+    parts = [any_of(p) if p.startswith("{") else translated(p) for p in pieces]
+    return rf"(?s:{''.join(parts)})\Z"
+
+
+def translated(glob: str) -> str:
+    """Return the regex for *glob*, a piece of a pattern without braces, to go on after."""
+    return translate(glob).removeprefix("(?s:")[:-3]  # it ends in `)\\Z`
 
 
 def compiled(regex: str | re.Pattern[str]) -> re.Pattern[str]:
@@ -319,7 +338,8 @@ def near(wanted: str, names: Iterable[str], *, count: int = 3) -> list[str]:
     """
     from difflib import get_close_matches
 
-    plain = re.sub(r"^re:|[*?()\\[\]^$|]|\.[*+]", "", wanted)
+    braced = re.sub(BRACES, lambda found: listed(found[0])[0], wanted)
+    plain = re.sub(r"^re:|[*?()\\[\]^$|]|\.[*+]", "", braced)
     candidates = list(islice(names, NEAR_LIMIT))
     found = get_close_matches(plain, candidates, n=count, cutoff=0.6)
     if found or not plain:
@@ -328,3 +348,35 @@ def near(wanted: str, names: Iterable[str], *, count: int = 3) -> list[str]:
     found = [heads[head] for head in get_close_matches(plain, heads, n=count, cutoff=0.7)]
     inner = [name for name in candidates if plain in name] if len(plain) > 2 else []
     return found or inner[:count]
+
+
+def meant(pattern: str, names: Iterable[str], *, count: int = 3) -> list[str]:
+    """Return up to *count* patterns or names that *pattern*, which matches none, may have been.
+
+    >>> meant("stm/*", ["stem/w", "stem/b"]), meant("stem", ["stem.w"]), meant("fc.w", ["fc.v"])
+    (['stem/*'], ['stem.*'], ['fc.v'])
+    """
+    from difflib import get_close_matches
+
+    candidates = list(islice(names, NEAR_LIMIT))
+    if pattern.startswith("re:"):
+        return near(pattern, candidates, count=count)
+    known = list(dict.fromkeys(scope for name in candidates for scope in openings(name)))
+    head, star, tail = pattern.partition("*")
+    if not star:
+        own = [f"{scope}*" for scope in known if scope[:-1] == pattern.rstrip("/.")]
+        return own or near(pattern, candidates, count=count)
+    close = get_close_matches(head, known, n=count, cutoff=SCOPE_LIKENESS) if head else []
+    globs = [scope + star + tail for scope in close]
+    found = [glob for glob in globs if any(map(matcher(glob), candidates))]
+    return found or near(pattern, candidates, count=count)
+
+
+def openings(name: str) -> Iterator[str]:
+    """Yield the scopes that *name* stands in with their last separator, the outermost first.
+
+    >>> list(openings("block/0.w"))
+    ['block/', 'block/0.']
+    """
+    for cut in re.finditer(r"[/.]", name):
+        yield name[: cut.end()]

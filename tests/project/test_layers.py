@@ -17,7 +17,7 @@ PACKAGE = Path(warmstart.__file__).parent
 LAYERS = (
     {"errors"},
     {"spec"},
-    {"names"},
+    {"names", "braces"},
     {"binary"},
     {"source", "layer", "keras_names", "boxes", "processes"},
     {"formats"},

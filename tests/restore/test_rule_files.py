@@ -82,8 +82,21 @@ def test_faults_have_their_place(file, text, message):
 
 
 def test_bytes_that_are_no_text_are_refused(file):
-    file.write_bytes(b"\xff\xfe")
+    file.write_bytes(b"\xff\xfd")
     with pytest.raises(RuleError, match=r"the rule file .*mine.toml cannot be read: 'utf-8' codec"):
+        parse(file)
+
+
+def test_the_mark_of_utf_8_is_no_part_of_a_file(file):
+    file.write_bytes(b"\xef\xbb\xbf" + RULES.encode())
+    assert len(parse(file)) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_other_encodings_are_refused(file, encoding):
+    file.write_bytes(RULES.encode(encoding))
+    message = f"the rule file .*mine.toml is {encoding.upper()} and must be UTF-8: save it as such"
+    with pytest.raises(RuleError, match=message):
         parse(file)
 
 

@@ -170,7 +170,21 @@ def test_every_two_tensors_on_one_name_are_named():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("remove w", "the rule 'remove w' cannot be read; expected drop, keep, rename, scope"),
+        ("remove w", "'remove w' cannot be read: there is no rule 'remove'.*; expected drop, keep"),
+        (
+            "renam a -> b",
+            r"there is no rule 'renam' \(near it: rename\); expected drop, .* rule file",
+        ),
+        ("Scope a -> b", r"there is no rule 'Scope' \(near it: scope\)"),
+        (
+            "mine.tml",
+            "'mine.tml' cannot be read: it is no rule and no rule file, which ends in .tom",
+        ),
+        ("rename a => b", "expected 'rename OLD -> NEW'; perhaps 'rename a -> b'$"),
+        ("rename a->b", "perhaps 'rename a -> b'$"),
+        ("rename a -> ", "expected 'rename OLD -> NEW'$"),
+        ("rename a* -> {b,c}", r"has \{b,c\} in the new name; braces are for patterns"),
+        ("drop a{0..10000}", r"\{0..10000\} lists more than 10,000 numbers; \* stands for any"),
         ("drop", "the rule 'drop' cannot be read"),
         ("rename a b", "the rule 'rename a b' cannot be read"),
         ("rename a -> b*", "has 1 wildcards in the new name and only 0 in the old one"),

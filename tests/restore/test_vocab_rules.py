@@ -56,6 +56,29 @@ def test_in_a_restore():
     }
 
 
+def test_paths_in_a_rule_file_are_relative_to_it(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine.toml").write_text('rules = ["vocab emb: old.txt -> new.txt"]')
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ws.convert("../old", "new.npz", rules="../mine.toml")
+    assert ws.load_vars("new.npz")["emb"].tolist() == [[3, 4], [0, 0], [1, 2]]
+    (tmp_path / "mine.toml").write_text('rules = ["vocab emb: gone.txt -> new.txt"]')
+    message = rf"mine.toml, rule 1: the vocabulary {tmp_path}/gone.txt cannot be read: No such file"
+    with pytest.raises(RuleError, match=message):
+        parse("../mine.toml")
+
+
+def test_the_mark_of_utf_8_is_no_part_of_a_word(tmp_path):
+    (tmp_path / "new.txt").write_bytes(b"\xef\xbb\xbfa\nx\nb\n")
+    assert converted("vocab emb: old.txt -> new.txt")["emb"].tolist() == [[3, 4], [0, 0], [1, 2]]
+
+
+def test_other_encodings_are_refused(tmp_path):
+    (tmp_path / "new.txt").write_text("a\nx\nb\n", encoding="utf-16")
+    with pytest.raises(RuleError, match=r"vocabulary new\.txt is UTF-16 and must be UTF-8: save"):
+        converted("vocab emb: old.txt -> new.txt")
+
+
 def test_another_order_has_a_way_back():
     (rule,) = parse("vocab emb: old.txt -> turned.txt")
     assert rule.back() == ["vocab emb: turned.txt -> old.txt axis 0"]

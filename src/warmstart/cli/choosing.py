@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..errors import NoSuchTensor
-from ..names import idle, near, selected
+from ..names import idle, meant, selected
 from ..spec import RUN_PREFIX
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -54,7 +54,7 @@ def unmatched_lines(
 ) -> Iterable[str]:
     """Yield a line for each pattern that matches nothing, with the names near it."""
     for pattern in patterns:
-        found = near(pattern, names)
+        found = meant(pattern, names)
         hint = f"; near it: {', '.join(found)}" if found else ""
         if selected(metadata, [pattern]):
             hint = "; it is metadata, which ls --all shows"

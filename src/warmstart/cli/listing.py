@@ -50,7 +50,8 @@ def command(
 ) -> None:
     """List the tensors of the checkpoint at PATH, or those that a PATTERN matches.
 
-    A pattern is a glob on the whole name, or a regex after `re:`.  Sizes are in bytes in a pipe.
+    A pattern is a glob on the whole name, with braces as they are shown ('block{0..11}/{q,k}'), or
+    a regex after `re:`.  Sizes are in bytes in a pipe.
 
     Of a folder that holds several checkpoints, or the file `checkpoint`, the checkpoints are
     listed: step, age, size, and whether they are whole.  FOLDER/checkpoint stands for its latest.

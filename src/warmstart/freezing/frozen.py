@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import CheckpointError, FreezeError, number_of
 from ..names import Pattern, as_patterns, grouped, idle, selected
-from ..restore.rules import near_text
+from ..restore.rules import meant_text
 from ..sessions import session_for
 from ..sessions.base import Freezing, Session
 from ..source import Index, Source
@@ -187,7 +187,7 @@ def frozen_names(source: Source, patterns: Collection[Pattern]) -> list[str]:
 
 def refuse_idle(patterns: Iterable[Pattern], names: Collection[str], what: str) -> None:
     """Raise FreezeError naming the *patterns* that match none of *names*, which are *what*."""
-    rows = [f"  {text or repr(text)}{near_text(text, names)}" for text in texts(patterns)]
+    rows = [f"  {text or repr(text)}{meant_text(text, names)}" for text in texts(patterns)]
     if rows:
         raise FreezeError("\n".join([f"these patterns match none of {len(names)} {what}:", *rows]))
 

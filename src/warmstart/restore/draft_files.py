@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import number_of
 from ..names import grouped, printable
 from .drafts import Draft, drafts_of
+from .grammar import for_folder
 from .plan import Plan, Verdict
 from .rule_files import Line, as_toml, path_of, quoted
 
@@ -28,7 +29,8 @@ def draft_text(
     head = [f"# Drafted by warmstart match {printable(title)}", f"# {told(drafts)}"]
     given = [quoted(placed(name, beside)) for name in files]
     include = [f"include = [{', '.join(given)}]"] if given else []
-    body = [*(f"  {as_toml(rule)}," for rule in rules), *map_lines(drafts)]
+    moved = (for_folder(rule, beside) if isinstance(rule, str) else rule for rule in rules)
+    body = [*(f"  {as_toml(rule)}," for rule in moved), *map_lines(drafts)]
     return "\n".join([*head, *include, "rules = [", *body, "]", *still_open(plan), ""])
 
 

@@ -20,7 +20,7 @@ from .near_misses import Near, Nearest
 Move = tuple[str, str]
 
 #: What means something in a rule; names with it are written in a mapping, letter for letter.
-SPECIAL = re.compile(r"[*?\[\]\\]|^re:|\s|[#,:]")
+SPECIAL = re.compile(r"[*?\[\]{}\\]|^re:|\s|[#,:]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from .plan import Match, Part, Tie
 from .recipe import Made, Step, made
 from .resize import Resize
 from .rule_kinds import Written
-from .rules import near_text, refuse_idle
+from .rules import meant_text, refuse_idle
 from .steps import Pad, Slice
 from .value_rules import Fit
 
@@ -38,7 +38,7 @@ def refuse_idle_fits(parts: Iterable[Part], names: Collection[str]) -> None:
     fits = dict.fromkeys(fit for part in parts for fit in part.fits)
     every = list(names)
     idle = [fit for fit in fits if fit.probe.idle(every)]
-    refuse_idle([f"  {fit}{near_text(fit.probe.pattern, every)}" for fit in idle])
+    refuse_idle([f"  {fit}{meant_text(fit.probe.pattern, every)}" for fit in idle])
 
 
 def policy_of(target: TensorSpec, part: Part) -> Fit | None:

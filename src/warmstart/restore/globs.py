@@ -9,10 +9,11 @@ swapped(glob, "layers.*.w")          ("layers.*.w", "enc/*/kernel"): the way bac
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from fnmatch import translate
 from functools import lru_cache
 
+from ..braces import BRACES, CLASS, any_of
 from ..errors import RuleError
+from ..names import translated
 
 #: What the wildcards of a pattern stand for.
 Key = tuple[str, ...]
@@ -26,7 +27,7 @@ class Glob:
     """A glob, taken apart: there is one piece more than wildcards."""
 
     pieces: tuple[str, ...]
-    wildcards: tuple[str, ...]  # "*", "?", "[a-c]", and where they are asked for "#"
+    wildcards: tuple[str, ...]  # "*", "?", "[a-c]", "{q,k}", and where they are asked for "#"
 
     def regex(self, star: str = ".*") -> re.Pattern[str]:
         """Return the regex with a group for each wildcard; a `*` stands for what *star* matches."""
@@ -45,17 +46,17 @@ class Glob:
 def read(glob: str, *, numbered: bool = False) -> Glob:
     """Return *glob* taken apart; if *numbered*, a `#` stands for a number."""
     number = "#|" if numbered else ""
-    pieces = re.split(rf"({number}\*|\?|\[!?\]?[^\]]*\])", glob)
+    pieces = re.split(rf"({number}\*|\?|{CLASS}|{BRACES})", glob)
     return Glob(tuple(pieces[::2]), tuple(pieces[1::2]))
 
 
 def class_of(brackets: str) -> str:
-    """Return the regex of the brackets of a glob.
+    """Return the regex of the brackets or braces of a glob.
 
-    >>> class_of("[!a-c]")
-    '[^a-c]'
+    >>> class_of("[!a-c]"), class_of("{q,k}")
+    ('[^a-c]', '(?:q|k)')
     """
-    return translate(brackets).removeprefix("(?s:")[:-3]  # it ends in `)\\Z`
+    return any_of(brackets) if brackets.startswith("{") else translated(brackets)
 
 
 def read_new(new: str, *, numbered: bool = False) -> Glob:
@@ -69,6 +70,10 @@ def expansion(new: str, n_wildcards: int, *, numbered: bool = False) -> NewName:
 
     Raise RuleError where it has more of them.
     """
+    if braces := re.search(BRACES, new):
+        raise RuleError(
+            f"has {braces[0]} in the new name; braces are for patterns, * for new names"
+        )
     glob = read_new(new, numbered=numbered)
     n = len(glob.wildcards)
     if n > n_wildcards:
@@ -85,7 +90,7 @@ def swapped(old: str, new: str, *, numbered: bool = False) -> tuple[str, str] | 
     """
     before, after = read(old, numbered=numbered), read_new(new, numbered=numbered)
     kinds = [kind for kind in before.wildcards if kind != "#"]
-    if len(kinds) != sum(kind != "#" for kind in after.wildcards) or "[" in new:
+    if len(kinds) != sum(kind != "#" for kind in after.wildcards) or "[" in new or "{" in new:
         return None
     asked = iter(kinds)
     pattern = after.with_wildcards([k if k == "#" else next(asked) for k in after.wildcards])

@@ -20,14 +20,16 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from ..errors import RuleError
 from ..names import without_output
 from . import verbs
 from .layouts.rules import carry, layout
-from .rule_files import is_file, lines_in
+from .rule_files import Place, is_file, lines_in
 from .rule_kinds import Function, Keep, Rule, Table, as_names
+from .slips import meant, unknown
 
 Words = re.Match[str]
 
@@ -75,8 +77,12 @@ def options(words: Words) -> dict[str, int]:
 
 
 def listed(text: str) -> list[str]:
-    """Return names with commas between them."""
-    return [name.strip() for name in text.split(",")]
+    """Return names with commas between them; those in braces are none.
+
+    >>> listed("a.{q,k}, b")
+    ['a.{q,k}', 'b']
+    """
+    return [name.strip() for name in re.split(r",(?![^{}]*\})", text)]
 
 
 #: verb -> its form in words, its form after the verb, and what makes the rule.
@@ -179,12 +185,46 @@ def parse_one(item: Any) -> Sequence[Rule]:
     )
 
 
-def parse_line(line: str | Mapping[str, Any], place: str = "") -> Rule:
-    """Return the rule that a string or a mapping writes down; an error begins with *place*."""
+def parse_line(line: str | Mapping[str, Any], place: Place | None = None) -> Rule:
+    """Return the rule that a string or a mapping writes down; an error begins with its *place*."""
     try:
-        return as_table(line) if isinstance(line, Mapping) else parse_text(line)
+        if isinstance(line, Mapping):
+            return as_table(line)
+        return parse_text(line if place is None else from_folder(line, place.file.parent))
     except RuleError as error:
-        raise RuleError(f"{place}: {error}" if place else str(error)) from error
+        raise RuleError(str(error) if place is None else f"{place}: {error}") from error
+
+
+def from_folder(text: str, folder: Path) -> str:
+    """Return a rule, *text* as it stands in a file in *folder*, with paths as they are from here.
+
+    >>> from_folder("vocab emb: a.txt -> /b.txt axis 1", Path("models"))
+    'vocab emb: models/a.txt -> /b.txt axis 1'
+    """
+    return with_paths(text, lambda path: os.fspath(folder / Path(path).expanduser()))
+
+
+def for_folder(text: str, folder: Path) -> str:
+    """Return the rule *text*, written here, as a file in *folder* has it.
+
+    >>> for_folder("vocab emb: a.txt -> b.txt", Path("models"))
+    'vocab emb: ../a.txt -> ../b.txt'
+    """
+    return with_paths(
+        text, lambda path: Path(os.path.relpath(Path(path).expanduser(), folder)).as_posix()
+    )
+
+
+def with_paths(text: str, change: Callable[[str], str]) -> str:
+    """Return the rule *text* with *change* done to the paths in it, if it has any."""
+    verb, _, rest = text.strip().partition(" ")
+    words = re.fullmatch(VERBS["vocab"][1], rest.strip(), re.DOTALL) if verb == "vocab" else None
+    if words is None:
+        return text
+    body = words.string
+    old, new = change(words["old"]), change(words["new"])
+    between, end = body[words.end("old") : words.start("new")], body[words.end("new") :]
+    return f"{verb} {body[: words.start('old')]}{old}{between}{new}{end}"
 
 
 def as_table(names: Mapping[str, Any]) -> Rule:
@@ -199,14 +239,13 @@ def parse_text(text: str) -> Rule:
     """Return the rule that a string writes down."""
     verb, _, rest = text.strip().partition(" ")
     if verb not in VERBS:
-        raise RuleError(
-            f"the rule {text!r} cannot be read; expected {', '.join(VERBS)} and what it is about, "
-            "or the name of a rule file"
-        )
+        raise RuleError(f"the rule {text!r} cannot be read: {unknown(text, verb, VERBS)}")
     usage, form, make = VERBS[verb]
     words = re.fullmatch(form, rest.strip(), re.DOTALL)
-    if words is None:
-        raise RuleError(f"the rule {text!r} cannot be read; expected {usage!r}")
+    slip = meant(form, rest.strip())
+    if words is None or slip:
+        hint = f"; perhaps {f'{verb} {slip}'!r}" if slip else ""
+        raise RuleError(f"the rule {text!r} cannot be read; expected {usage!r}{hint}")
     return make(words)
 
 

@@ -6,20 +6,24 @@
       "drop optimizer/*",
       { "w_old" = "w", "emb" = ["a", "b"], "x" = [] },      names; [] drops
       "scope bert/encoder/layer_* -> encoder.layer.*",
+      "vocab emb: old.txt -> new.txt",                      files beside this one
     ]
 
-A file is named by its path, those that come with the library by their bare name.
+A file is named by its path, those that come with the library by their bare name.  Paths in a file
+are relative to it.
 """
 
 import json
 import os
 import tomllib
 from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import RuleError, number_of
 from ..names import near
+from .encodings import utf8
 
 #: A line of a rule file: a rule, or a mapping of names.
 Line = str | Mapping[str, Any]
@@ -70,12 +74,23 @@ def near_ready(name: str) -> str:
     return f" (near it: {close[0]})" if close else ""
 
 
-def lines_in(name: str | os.PathLike[str]) -> list[tuple[str, Line]]:
-    """Return the lines of a rule file and of those it includes, each with its place in words."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a line stands: paths in it are relative to the folder."""
+
+    file: Path
+    rank: int  # of the rule in it, from 1
+
+    def __str__(self) -> str:
+        return f"{self.file}, rule {self.rank}"
+
+
+def lines_in(name: str | os.PathLike[str]) -> list[tuple[Place, Line]]:
+    """Return the lines of a rule file and of those it includes, each with its place."""
     return list(read(path_of(name), ()))
 
 
-def read(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[str, Line]]:
+def read(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Place, Line]]:
     """Yield the lines of the file at *path*, which those *above* include.  Raise RuleError."""
     path = path.resolve()
     if path in above:
@@ -84,13 +99,13 @@ def read(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[str, Line]]:
     for name in contents.get("include", ()):
         yield from read(path_of(name, path.parent), (*above, path))
     for rank, line in enumerate(contents.get("rules", ()), 1):
-        yield f"{path}, rule {rank}", line
+        yield Place(path, rank), line
 
 
 def parsed(path: Path) -> dict[str, Any]:
     """Return what is in the TOML file at *path*."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(utf8(path.read_bytes(), f"the rule file {path}").decode())
     except (OSError, UnicodeDecodeError) as error:
         raise RuleError(f"the rule file {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:

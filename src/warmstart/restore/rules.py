@@ -12,7 +12,7 @@ from typing import Any
 
 from ..binary.garbage import collection_paused
 from ..errors import NameConflict, RuleError
-from ..names import near
+from ..names import meant, near
 from ..source import Source
 from ..spec import RUN_PREFIX, TensorSpec
 from .grammar import parse
@@ -213,7 +213,15 @@ def hint(pattern: str, names: Collection[str], *, used: bool, rank: int) -> str:
     """Return the end of a message on the idle *pattern*: it is *used* up, or near what it is."""
     if used:
         return "    matches only names that the rules before it have changed or dropped"
-    return near_text(pattern, names) if rank < MAX_HINTS else ""
+    return meant_text(pattern, names) if rank < MAX_HINTS else ""
+
+
+def meant_text(pattern: str, names: Collection[str]) -> str:
+    """Return the end of a message that says what the idle *pattern* may have been, or nothing."""
+    found = meant(pattern, names)
+    if not found and ", " in pattern:
+        return "    a rule takes one pattern"
+    return f"    near it: {', '.join(found)}" if found else ""
 
 
 def near_text(wanted: str, names: Collection[str]) -> str:

@@ -30,9 +30,9 @@ class Transpose(Step):
         rank = len(spec.shape)
         order = tuple(a + rank if a < 0 else a for a in self.axes) or tuple(range(rank))[::-1]
         if sorted(order) != list(range(rank)):
-            raise RuleError(
-                f"{self} needs {len(self.axes)} axes; {spec.name!r} is {shape_text(spec.shape)}"
-            )
+            n = len(self.axes)
+            needs = f"needs {n} axes" if n != rank else f"does not name each of {n} axes once"
+            raise RuleError(f"{self} {needs}; {spec.name!r} is {shape_text(spec.shape)}")
         return order
 
     def spec(self, specs: Sequence[TensorSpec]) -> TensorSpec:

@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import RuleError
-from ..names import Pattern, compiled
+from ..names import Pattern, compiled, near
 from ..spec import ITEMSIZES
+from .arguments import are_all_whole, are_lists, are_numbers, are_patterns, are_texts, are_whole
 from .globs import NewName, expansion, read, read_new, swapped
 from .patterns import Probe, expander, glob_probe, probe_of
 from .recipe import Step
@@ -33,6 +34,8 @@ def rename(pattern: str | re.Pattern[str], replacement: str) -> Rule:
 
     *replacement* may refer to groups, as in `re.sub`: `rename(r"layer(\d+)/w", r"block\1/kernel")`.
     """
+    are_patterns("rename", pattern=pattern)
+    are_texts("rename", replacement=replacement)
     probe = probe_of(compiled(pattern))
     text = f"rename {probe.pattern} -> {replacement}"
     try:
@@ -70,6 +73,7 @@ def scope(old: str, new: str) -> Rule:
     `encoder/block0/attn/w` of `encoder.layers.0.attn.w`.  A `*` stands for one part of a name; a
     separator at the end says which one is meant, and alone it means all names.
     """
+    are_texts("scope", old=old, new=new)
     text = f"scope {old} -> {new}"
     (inner, before), (outer, behind) = ended(old), ended(new)
     between = re.escape(before) if inner and before else "[/.]" if inner else ""
@@ -86,6 +90,8 @@ def transpose(pattern: Pattern, *axes: int) -> Rule:
 
     Without *axes* their order is reversed.
     """
+    are_patterns("transpose", pattern=pattern)
+    are_all_whole("transpose", "an axis", axes)
     step = Transpose(axes)
     order = [axis % len(axes) for axis in axes]
     back = [order.index(axis) for axis in range(len(axes))] if len(set(order)) == len(axes) else []
@@ -97,6 +103,8 @@ def reshape(pattern: Pattern, *shape: int) -> Rule:
 
     One side may be -1: what the others leave.
     """
+    are_patterns("reshape", pattern=pattern)
+    are_all_whole("reshape", "a size", shape)
     if not all(side >= -1 for side in shape) or shape.count(-1) > 1:
         raise RuleError(f"reshape takes sizes, of which one may be -1; not {spaced(shape)}")
     return transformed(pattern, "reshape", spaced(shape), Reshape(shape))
@@ -108,9 +116,12 @@ def cast(pattern: Pattern, dtype: str) -> Rule:
     A pattern with wildcards casts only what is of the same kind: floats to floats, integers to
     integers.
     """
+    are_patterns("cast", pattern=pattern)
+    are_texts("cast", dtype=dtype)
     if dtype not in ITEMSIZES or dtype == "string":
         known = ", ".join(name for name in ITEMSIZES if name != "string")
-        raise RuleError(f"cast takes a dtype of numbers, not {dtype!r}; known: {known}")
+        hint = f" (near it: {close[0]})" if (close := near(dtype, ITEMSIZES, count=1)) else ""
+        raise RuleError(f"cast takes a dtype of numbers, not {dtype!r}{hint}; known: {known}")
     return transformed(pattern, "cast", dtype, Cast(dtype))
 
 
@@ -118,12 +129,17 @@ def slice_axis(
     pattern: Pattern, begin: int | None = None, end: int | None = None, *, axis: int = 0
 ) -> Rule:
     """Return the rule that keeps *begin* to *end* (half-open) along an axis, as a slice has it."""
+    are_patterns("slice_axis", pattern=pattern)
+    are_whole("slice_axis", begin=begin or 0, end=end or 0, axis=axis)
     sides = ":".join("" if side is None else str(side) for side in (begin, end))
     return transformed(pattern, "slice", f"axis {axis} {sides}", Slice(axis, begin, end))
 
 
 def pad(pattern: Pattern, before: int, after: int, *, axis: int = 0, fill: float = 0) -> Rule:
     """Return the rule that adds places before and after along an axis, filled with *fill*."""
+    are_patterns("pad", pattern=pattern)
+    are_whole("pad", before=before, after=after, axis=axis)
+    are_numbers("pad", fill=fill)
     if min(before, after) < 0:
         raise RuleError(f"pad adds places and takes none away; found {before}:{after}")
     probe, step = probe_of(pattern), Pad(axis, before, after, fill)
@@ -135,6 +151,8 @@ def pad(pattern: Pattern, before: int, after: int, *, axis: int = 0, fill: float
 
 def flip(pattern: Pattern, *axes: int) -> Rule:
     """Return the rule that turns the order along *axes* around."""
+    are_patterns("flip", pattern=pattern)
+    are_all_whole("flip", "an axis", axes)
     if not axes:
         raise RuleError("flip needs at least one axis")
     return transformed(pattern, "flip", spaced(axes), Flip(axes), spaced(axes))
@@ -145,6 +163,9 @@ def concatenate(inputs: Sequence[str], new: str, *, axis: int = 0) -> Rule:
 
     *inputs* are globs with equally many wildcards, which stand for the same in each.
     """
+    are_lists("concatenate", inputs=inputs)
+    are_texts("concatenate", new=new)
+    are_whole("concatenate", axis=axis)
     text = f"concatenate {', '.join(inputs)} -> {new}: axis {axis}"
     counts = {len(read(pattern).wildcards) for pattern in inputs}
     if len(counts) != 1 or len(inputs) < 2:
@@ -156,6 +177,10 @@ def concatenate(inputs: Sequence[str], new: str, *, axis: int = 0) -> Rule:
 
 def split(old: str, new: Sequence[str], *, axis: int = 0, sizes: Sequence[int] = ()) -> Rule:
     """Return the rule that cuts tensors along an axis, into equal parts or parts of *sizes*."""
+    are_texts("split", old=old)
+    are_lists("split", new=new)
+    are_whole("split", axis=axis)
+    are_all_whole("split", "a size", sizes)
     given = f" sizes {spaced(sizes)}" if sizes else ""
     text = f"split {old} -> {', '.join(new)}: axis {axis}{given}"
     if len(new) < 2 or (sizes and len(sizes) != len(new)) or min(sizes, default=1) < 0:
@@ -175,6 +200,8 @@ def stack(old: str, new: str, *, axis: int = 0) -> Rule:
 
     `stack("layers.#.w", "layers.w")` is for models that scan over their layers.
     """
+    are_texts("stack", old=old, new=new)
+    are_whole("stack", axis=axis)
     text = f"stack {old} -> {new}: axis {axis}"
     glob = read(old, numbered=True)
     place = counter(glob.wildcards, text)
@@ -186,6 +213,8 @@ def stack(old: str, new: str, *, axis: int = 0) -> Rule:
 
 def unstack(old: str, new: str, *, axis: int = 0) -> Rule:
     """Return the rule that takes tensors apart along an axis; a `#` in *new* is the place there."""
+    are_texts("unstack", old=old, new=new)
+    are_whole("unstack", axis=axis)
     text = f"unstack {old} -> {new}: axis {axis}"
     place = counter(read_new(new, numbered=True).wildcards, text)
     name = named(new, len(read(old).wildcards) + 1, text, numbered=True)
@@ -203,6 +232,9 @@ def fit(pattern: Pattern, policy: str, *, cubic: bool = False, grid: int | None 
     interpolate  linear or *cubic*, between the centres of places; with *grid* the places behind the
                  first *grid* ones are a square grid
     """
+    are_patterns("fit", pattern=pattern)
+    are_texts("fit", policy=policy)
+    are_whole("fit", grid=grid or 0)
     probe = probe_of(pattern)
     more = (" cubic" if cubic else "") + ("" if grid is None else f" grid {grid}")
     text = f"fit {probe.pattern}: {policy}{more}"
@@ -223,6 +255,8 @@ def vocab(
     the old one lacks, and of *buckets* at the end for words in neither, are zeros; `VocabInfo` has
     other ways.
     """
+    are_patterns("vocab", pattern=pattern)
+    are_whole("vocab", axis=axis)
     refuse_small("buckets", buckets, 0)
     places = places_between(old, new, axis, buckets)
     probe, step = probe_of(pattern), Remap((places,))

@@ -5,7 +5,8 @@
 
 A file has a word a line, which ends in "\\n" or "\\r\\n"; words are bytes, and a blank at the end
 belongs to the word.  An empty line, a word that an old vocabulary has twice, and a size beyond the
-end of a file are faults.  All this is as TensorFlow's GenerateVocabRemapping has it (2.21).
+end of a file are faults.  All this is as TensorFlow's GenerateVocabRemapping has it (2.21), but for
+the mark of UTF-8 at the beginning of a file, which is no part of a word here.
 """
 
 import os
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RuleError, number_of
 from ..sessions.base import Session
 from ..spec import TensorSpec, shape_text
+from .arguments import is_whole
+from .encodings import utf8
 from .remap import Drawn, Filling, First, Own, Places, Remap, Zeros
 
 if TYPE_CHECKING:
@@ -233,7 +236,7 @@ def words_of(vocabulary: Vocabulary) -> list[bytes]:
         data = Path(vocabulary).read_bytes()
     except OSError as error:
         raise RuleError(f"the vocabulary {vocabulary} cannot be read: {error.strerror}") from error
-    lines = data.split(b"\n")
+    lines = utf8(data, f"the vocabulary {vocabulary}").split(b"\n")
     if not lines[-1]:
         lines.pop()
     return [line.removesuffix(b"\r") for line in lines] if b"\r" in data else lines
@@ -311,8 +314,3 @@ def refuse_small(field: str, value: Any, least: int, otherwise: str = "") -> Non
         raise TypeError(f"{field} is a whole number, not {value!r}")
     if value < least:
         raise ValueError(f"{field} is at least {least}{otherwise}, not {value}")
-
-
-def is_whole(value: Any) -> bool:
-    """Return whether *value* is a whole number, of Python or of NumPy."""
-    return hasattr(value, "__index__") and not isinstance(value, bool)

@@ -142,12 +142,21 @@ def test_a_layout_may_be_said_by_a_rule():
 
 
 FAULTS = [
-    ("carry fc as dens: torch -> keras", "no kind is called 'dens'; known: dense, conv"),
-    ("carry fc as dense: torch -> tf", "no layout is called 'tf'; known: torch, keras, flax"),
+    (
+        "carry fc as dens: torch -> keras",
+        "no kind is called 'dens' \\(near it: dense\\); known: dense, conv",
+    ),
+    (
+        "carry fc as dense: torch -> tf",
+        "no layout is called 'tf' \\(near it: keras\\); known: torch, keras, flax",
+    ),
     ("carry fc as dense: torch -> torch", "both sides are the same"),
     ("carry fc as dense: torch -> keras heads 2", "does not take heads; known: none"),
     ("carry fc as dense", r"expected 'carry PATTERN as KIND: torch -> keras \[OPTION N\]'"),
-    ("layout tf", "layout tf: no layout is called 'tf'; known: torch, keras, flax"),
+    (
+        "layout tf",
+        "layout tf: no layout is called 'tf' \\(near it: keras\\); known: torch, keras, flax",
+    ),
     ("carry nothing as dense: keras -> torch", "match nothing.*\n  carry nothing as dense"),
     (
         "carry attn as multi_head_attention: torch -> keras",
