@@ -244,6 +244,7 @@ def run(
     stop_at: int = 0,
     config: str = "AutoResumeTrainConfig",
     every_steps: int | None = 3,
+    every_secs: float | None = None,
     timeout: float = 60.0,
     **more: Any,
 ) -> dict[str, Any]:
@@ -261,14 +262,22 @@ def run(
     def stop(trainer: ws.Trainer, metrics: Mapping[str, float]) -> None:
         np.random.standard_normal()
         seen.append(metrics["loss"])
-        if trainer.step == stop_at:
+        if trainer.step == stop_at and rank == 0:
+            trainer.stopping = True  # which one process alone may say at the end of an epoch
+        if trainer.step == stop_at and not trainer.at_epoch_end:
             trainer.stopping = True
+
+    started: dict[str, Any] = {}
+
+    def start(trainer: ws.Trainer) -> None:
+        started["values"] = {n: v.tolist() for n, v in everything(module, optim).items()}
+        started["random"] = [random.getstate()[1][:3], torch.get_rng_state()[:40].tolist()]
 
     ws.logger.set_logger_dir(folder)
     callbacks = [
-        ws.Callback(after_step=stop),
+        ws.Callback(start=start, after_step=stop),
         ws.MinSaver("loss"),
-        ws.ModelSaver(every_steps, at_end=False, max_to_keep=2),
+        ws.ModelSaver(every_steps, every_secs, at_end=False, max_to_keep=2),
     ]
     trainer = ws.launch_train(
         getattr(ws, config)(
@@ -295,6 +304,7 @@ def run(
         "own": own,
         "generators": generators,
         "losses": seen,
+        "started": started,
         "metrics": trainer.metrics,
     }
 

@@ -12,7 +12,7 @@ one of one process as well, and the other way round.
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -211,23 +211,30 @@ class OwnView(View):
         }
 
 
-def mean_over(processes: Processes, metrics: "EpochMetrics") -> None:
-    """Make *metrics* of an epoch those of all processes: every step of each counts as one."""
-    if processes.count == 1:
-        return
+def mean_over(processes: Processes, metrics: "EpochMetrics", stopping: bool) -> bool:
+    """Make *metrics* of an epoch those of all processes: every step of each counts as one.
 
-    def add_up(said: Iterable[bytes]) -> bytes:
+    Return whether the run is *stopping* in one of them.
+    """
+    if processes.count == 1:
+        return stopping
+
+    def add_up(said: Sequence[bytes]) -> bytes:
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
-        for state in map(json.loads, said):
+        states = [json.loads(text) for text in said]
+        for state in states:
             for name, value in state["sums"].items():
                 sums[name] = sums.get(name, 0.0) + value
                 counts[name] = counts.get(name, 0) + state["counts"][name]
-        return json.dumps({"sums": sums, "counts": counts}).encode()
+        any_stopping = any(state["stopping"] for state in states)
+        return json.dumps({"sums": sums, "counts": counts, "stopping": any_stopping}).encode()
 
-    state = metrics.state()
+    state = {**metrics.state(), "stopping": stopping}
     text = processes.settle("ending the epoch", lambda: json.dumps(state).encode(), add_up)
-    metrics.load_state({**state, **json.loads(text)})
+    answer: dict[str, Any] = json.loads(text)
+    metrics.load_state({**state, **answer})
+    return bool(answer["stopping"])
 
 
 def agree_on(processes: Processes, metrics: "EpochMetrics") -> None:

@@ -205,7 +205,7 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         self._call_model("after_epoch")
-        mean_over(self.processes, self._metrics)
+        self.stopping = mean_over(self.processes, self._metrics, self.stopping)
         agreed = False
         for callback in self._active():
             if callback.turn >= BEST and not agreed:
