@@ -1,3 +1,4 @@
+import random
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 
 from warmstart.errors import ResumeError
 from warmstart.testing.data import DataContract
-from warmstart.train.data import Batches, endless, place_in
+from warmstart.train.data import Batches, Replayed, endless, place_in
 
 
 class TestBatches(DataContract):
@@ -196,3 +197,30 @@ def test_a_first_pass_may_be_at_its_end() -> None:
 
 def test_plain_iterables_have_no_place() -> None:
     assert place_in([1, 2]) is None
+
+
+class Shuffled:
+    """A list in another order each time, by the random numbers that everybody uses."""
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(range(5))
+        random.shuffle(order)
+        return iter(order)
+
+
+class TestReplayed(DataContract):
+    def make(self) -> Replayed:
+        return Replayed([1, 2, 3, 4, 5])
+
+
+def test_what_was_drawn_is_drawn_again_in_the_same_order() -> None:
+    random.seed(0)
+    data = Replayed(Shuffled())
+    batches = endless(data)
+    whole = [next(batches) for _ in range(7)]
+    state, rest = data.state(), [next(batches) for _ in range(3)]
+    resumed = Replayed(Shuffled())
+    random.seed(1)
+    resumed.load_state(state)
+    assert [next(each) for each in [endless(resumed)] for _ in range(3)] == rest
+    assert sorted(whole[5:] + rest) == list(range(5))

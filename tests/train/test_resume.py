@@ -220,6 +220,18 @@ def test_a_models_state_that_does_not_fit_is_refused_unless_accepted(
     assert "model: its state begins anew: " in caplog.text
 
 
+def test_data_without_a_place_may_be_drawn_again(folder: Path, train: Train) -> None:
+    def plain() -> list[Any]:
+        generator = np.random.default_rng(0)
+        return [(generator.standard_normal((4, 3)), np.ones(4)) for _ in range(5)]
+
+    replay = {"accept": "replay", "callbacks": [ModelSaver(every_steps=3)]}
+    whole = train(data=plain(), **replay).session.read("w").tobytes()
+    assert train(data=plain(), **replay, resume_from=folder / "model-9").session.read(
+        "w"
+    ).tobytes() == (whole)
+
+
 def test_one_pattern_is_accepted_without_a_list(folder: Path, train: Train) -> None:
     train(max_epoch=1)
     assert train(resume_from=folder, steps_per_epoch=4, accept="steps_*").finished

@@ -13,6 +13,7 @@ loop it lives in:
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from ..errors import described
 from ..sessions.data import data_for
 from ..sessions.places import Part, check_pieces, checked_part, piece_of, refuse_other_data
+from .run_state import random_states, set_random_states
 
 
 class Batches:
@@ -173,3 +175,47 @@ def placed(data: Any) -> Any:
     """Return *data*, or what goes through it and says its place better than *data* itself."""
     found = data_for(data)
     return data if found is None else found
+
+
+#: What accepts that the first batches of the pass are drawn again, from data that has no place.
+REPLAY = "replay"
+
+
+class Replayed:
+    """Data without a place of its own, which goes to one by drawing what lies before it again.
+
+    That is exact for data that begins each pass alike, or by the random numbers of Python and
+    NumPy, and takes as long as drawing those batches does.
+    """
+
+    def __init__(self, data: Iterable[Any]) -> None:
+        self.data = data
+        self._position = 0  # batches of this pass already handed out
+        self._random: dict[str, Any] | None = None  # as it was at the beginning of this pass
+
+    def __len__(self) -> int:
+        """Return the batches of one pass; TypeError where the data has no length."""
+        return len(self.data)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._random is not None:
+            set_random_states(self._random)
+        self._random = random_states()
+        batches = iter(self.data)
+        for _ in islice(batches, self._position):
+            pass
+        return self._rest(batches)
+
+    def _rest(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            self._position += 1
+            yield batch
+        self._position, self._random = 0, None
+
+    def state(self) -> dict[str, Any]:
+        """Return the place."""
+        return {"position": self._position, "random": self._random or random_states()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go to a place that `state` returned, when the data is next iterated over."""
+        self._position, self._random = state["position"], state["random"]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ResumeError, full_text, noting
 from ..formats import locate, open_source
 from ..restore.resume import resume as restore_variables
+from ..sessions.data import reason
 from ..source import Source
 from .beside import lost_by
 from .data import place_in
@@ -65,7 +66,7 @@ def faults_of(trainer: "Trainer", state: Mapping[str, Any]) -> dict[str, str]:
             f"here {trainer.steps_per_epoch}, in the checkpoint's run {state['steps_per_epoch']}"
         )
     if place_in(trainer.data) is None:
-        faults["data"] = NO_PLACE.format(type(trainer.data).__qualname__)
+        faults["data"] = no_place(trainer.data)
     elif state["data"] is None:
         faults["data"] = "the checkpoint does not have its place"
     if state["model"] and not hasattr(trainer.model, "load_state"):
@@ -88,10 +89,12 @@ def one_sided(here: Collection[str], saved: Collection[str], what: str) -> dict[
     }
 
 
-NO_PLACE = (
-    "a {} cannot say and regain its place; data that can has state() and load_state(), "
-    "such as ws.Batches"
-)
+def no_place(data: Any) -> str:
+    """Return why *data* cannot be resumed, and what could."""
+    why = reason(data)
+    return f"a {type(data).__qualname__} cannot say and regain its place; " + (
+        why or "data that can has state() and load_state(), such as ws.Batches"
+    )
 
 
 ANEW = "to begin anew: start in another folder"
@@ -174,7 +177,7 @@ def refuse_unresumable(trainer: "Trainer") -> None:
     """Raise at a first start for what no resume could restore; warn of data without a place."""
     refuse_lost(trainer, {**trainer.session.unresumable(), **lost_by(trainer.also)})
     if place_in(trainer.data) is None and not trainer.accepts("data"):
-        why = NO_PLACE.format(type(trainer.data).__qualname__)
+        why = no_place(trainer.data)
         log.warning("this run cannot be resumed exactly: data: %s", why)
 
 

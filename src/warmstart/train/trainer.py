@@ -16,7 +16,7 @@ from ..sessions.arguments import made_for
 from ..sessions.base import Session
 from .beside import places_of
 from .callback import BEST, Callback, in_turn, overrides
-from .data import Place, endless, place_in, placed
+from .data import REPLAY, Place, Replayed, endless, place_in, placed
 from .defaults import with_defaults
 from .epoch_metrics import EpochMetrics
 from .gradients import step_of
@@ -121,6 +121,8 @@ class Trainer:
         self._set_up(data, steps_per_epoch, starting_epoch, max_epoch)
         self.callbacks = in_turn(with_defaults(callbacks, self.model))
         self.accept = tuple(as_patterns(accept))
+        if place_in(self.data) is None and self.accepts(REPLAY):
+            self.data = Replayed(self.data)
         self.also = also or {}
         self._beside = places_of(self.also, (c.key for c in self.callbacks if c.key))
         self._call_model("prepare")

@@ -33,6 +33,11 @@ def data_for(data: Any) -> "TorchData | None":
     return None
 
 
+def reason(data: Any) -> str | None:
+    """Return why *data*, if it is a DataLoader, can have no place."""
+    return why_not(data) if isinstance(data, DataLoader) else None
+
+
 def why_not(loader: "DataLoader[Any]") -> str | None:
     """Return why *loader* can have no place, None when it can."""
     if isinstance(loader.dataset, IterableDataset):
