@@ -18,7 +18,7 @@ from pathlib import Path
 
 import warmstart as ws
 
-TENSORS, MEBIBYTES, PAIRS = 64, 16, 5
+TENSORS, MEBIBYTES, PAIRS, PEAKS = 64, 16, 5, 3
 SHAPE = (MEBIBYTES << 10, 256)  # of float32
 NAMES = [f"layer{i:02}" for i in range(TENSORS)]
 LIMIT = MEBIBYTES + 64
@@ -107,7 +107,8 @@ def measured(engine):
         session = ws.session_for(model)
         pairs = [(seconds(theirs), seconds(lambda: init(path, session))) for _ in range(PAIRS)]
         their, our = map(min, zip(*pairs, strict=True))
-        print(engine, their, our, peak(lambda: init(path, session)))
+        highest = max(peak(lambda: init(path, session)) for _ in range(PEAKS))
+        print(engine, their, our, highest)
 
 
 def init(path, session):

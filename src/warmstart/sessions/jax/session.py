@@ -16,6 +16,7 @@ from ...spec import TensorSpec, numpy_dtype
 from ..base import Session
 from ..looking import Live, Unsure
 from .arrays import array_of, is_abstract, leaf_like, leaf_spec, leaf_specs
+from .memory import Replaced
 from .trees import BoxCell
 from .variables import Variable, Variables
 
@@ -86,9 +87,11 @@ class JaxSession(Session):
         return variable
 
     def _assign(self, values: "Iterable[tuple[str, np.ndarray]]") -> None:
+        replaced = Replaced()
         for name, array in values:
             variable = self.find(name)
             variable.cell.put(leaf_like(name, variable.leaf, array))
+            replaced.add(array.nbytes)
 
     def check_initial(self, names: Collection[str]) -> None:
         """Raise RestoreError for what would stay without a value if *names* were not loaded.
