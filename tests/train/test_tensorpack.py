@@ -68,9 +68,54 @@ def test_statistics_of_another_step_are_refused(tmp_path: Path) -> None:
         tensorpack_place(tmp_path / "model-12", False)
 
 
-def test_a_name_without_a_step_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResumeError, match="epoch: the name 'model' does not end in -STEP"):
+@pytest.mark.parametrize("arrays", [{}, {"global_step": np.float32(10)}])
+def test_a_checkpoint_without_a_step_is_refused(tmp_path: Path, arrays: dict[str, object]) -> None:
+    save_vars({"w": np.ones(3), **arrays}, tmp_path / "model")
+    with pytest.raises(ResumeError, match=r"epoch: the name 'model' .* nor is there an integer"):
         tensorpack_place(tmp_path / "model", False)
+    assert tensorpack_place(tmp_path / "model", True) is None
+
+
+def test_the_step_of_the_best_is_its_global_step(tmp_path: Path) -> None:
+    save_vars({"w": np.ones(3), "global_step": np.int64(10)}, tmp_path / "max-accuracy")
+    (tmp_path / "stats.json").write_text(json.dumps(EPOCHS))
+    assert tensorpack_place(tmp_path / "max-accuracy", False) == Place(10, 2)
+
+
+def test_what_was_measured_within_an_epoch_does_not_end_it(tmp_path: Path) -> None:
+    within = {"epoch_num": 3, "global_step": 12, "queue": 50}
+    (tmp_path / "stats.json").write_text(json.dumps([*EPOCHS[:2], within, EPOCHS[2]]))
+    assert tensorpack_place(tmp_path / "model-15", False) == Place(15, 3)
+    with pytest.raises(ResumeError, match=r"no epoch that ended at step 12; .* \[5, 10, 15\]"):
+        tensorpack_place(tmp_path / "model-12", False)
+
+
+def test_an_epoch_that_was_measured_and_not_ended_is_none(tmp_path: Path) -> None:
+    within = {"epoch_num": 4, "global_step": 17, "queue": 50}
+    (tmp_path / "stats.json").write_text(json.dumps([*EPOCHS, within]))
+    assert tensorpack_place(tmp_path / "model-15", False) == Place(15, 3)
+    assert tensorpack_place(tmp_path / "model-20", False) == Place(20, 4)
+    with pytest.raises(ResumeError, match=r"no epoch that ended at step 17"):
+        tensorpack_place(tmp_path / "model-17", False)
+
+
+def test_a_kill_between_the_checkpoint_and_the_statistics_loses_no_epoch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "stats.json").write_text(json.dumps(EPOCHS))
+    assert tensorpack_place(tmp_path / "model-20", False) == Place(20, 4)
+    assert "stats.json ends before step 20; as its epochs have 5 steps, that is the" in caplog.text
+
+
+def test_epochs_of_different_lengths_tell_nothing_of_the_next(tmp_path: Path) -> None:
+    longer = [{"epoch_num": 4, "global_step": 30}, {"epoch_num": 5, "global_step": 42}]
+    uneven = [*EPOCHS, *longer]
+    (tmp_path / "stats.json").write_text(json.dumps(uneven))
+    assert tensorpack_place(tmp_path / "model-30", False) == Place(30, 4)
+    (tmp_path / "stats.json").write_text(json.dumps(uneven[:4]))
+    assert tensorpack_place(tmp_path / "model-30", False) == Place(30, 4)
+    with pytest.raises(ResumeError, match=r"no epoch that ended at step 43; .*, 30\]"):
+        tensorpack_place(tmp_path / "model-43", False)
 
 
 def test_the_step_is_the_last_number(tmp_path: Path) -> None:
