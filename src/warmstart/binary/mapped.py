@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import CheckpointError, CheckpointNotFound
+from .remote import fetched
 
 Mapped = mmap.mmap | bytes
 
@@ -20,8 +21,10 @@ def map_file(path: Path, *, private: bool = False) -> Mapped:
     """Return the bytes of *path*, mapped; they stay valid when the file is replaced or removed.
 
     A *private* map may be written to, which copies the page written and never changes the file.
-    A pipe or a device is refused at once: nobody may be at the other end.
+    A pipe or a device is refused at once: nobody may be at the other end.  All of a remote file
+    is fetched first.
     """
+    path = fetched(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:

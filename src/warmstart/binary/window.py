@@ -7,14 +7,17 @@ Plain reads are for file systems on which mapping is slow or unsafe (a network's
 should take a header as one slice, and each tensor as one.
 """
 
+import io
 import mmap
 import os
 import stat
 import weakref
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from ..errors import CheckpointError, CheckpointNotFound, CorruptCheckpoint
 from .mapped import map_file
+from .remote import hole_at
 
 #: Slices up to this size come out of a block that is kept: a directory is read in small steps.
 SMALL = 1 << 16
@@ -30,6 +33,8 @@ class PlainFile:
     """A file that is read, not mapped; it stays readable when it is replaced or removed."""
 
     def __init__(self, path: Path) -> None:
+        self._hole = hole_at(path)
+        path = path if self._hole is None else self._hole.content
         try:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except FileNotFoundError as error:
@@ -74,6 +79,8 @@ class PlainFile:
 
     def _fill(self, room: memoryview, begin: int) -> None:
         """Fill *room* from the file's byte *begin* on."""
+        if self._hole is not None:
+            self._hole.fetch(begin, begin + len(room))
         done = 0
         while done < len(room):
             n = os.preadv(self._descriptor, [room[done:]], begin + done)
@@ -88,8 +95,45 @@ FileBytes = memoryview | PlainFile
 
 
 def file_bytes(path: Path, *, mmap: bool = True) -> FileBytes:
-    """Return the bytes of *path*, mapped or to be read; see the module."""
-    return memoryview(map_file(path)) if mmap else PlainFile(path)
+    """Return the bytes of *path*, mapped or to be read; see the module.
+
+    Of a remote file only the bytes that are looked at are fetched, so it is never mapped.
+    """
+    return memoryview(map_file(path)) if mmap and hole_at(path) is None else PlainFile(path)
+
+
+class Stream(io.RawIOBase):
+    """A file to be read from its beginning on, or from where one seeks to."""
+
+    def __init__(self, file: FileBytes) -> None:
+        self._file = file
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_CUR: self._at, os.SEEK_END: len(self._file)}.get(whence, 0)
+        return self._at
+
+    def readinto(self, room: Any) -> int:
+        found = self._file[self._at : self._at + len(room)]
+        room[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
+def opened(path: Path) -> BinaryIO:
+    """Return *path* opened for reading, of a remote file without fetching all of it."""
+    if hole_at(path) is None:
+        return path.open("rb")
+    return io.BufferedReader(Stream(PlainFile(path)))
 
 
 def run_text(file: FileBytes, begin: int, end: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Unpack
 
+from ..binary.mirror import shown
 from ..errors import CheckpointError, noting
 from ..files.options import Reading
 from ..formats import expanded, locate, open_as
@@ -46,9 +47,9 @@ def diagnose(path: str | Path, **options: Unpack[Reading]) -> Diagnosis:
         state = saved_state(source)
         if state is not None:
             pieces = tuple(ours.pieces_of(source, state, found.parent))
-            return Diagnosis(str(found), format, "warmstart", pieces)
+            return Diagnosis(shown(found), format, "warmstart", pieces)
         pieces = tuple(foreign_pieces(source, found))
-        return Diagnosis(str(found), format, writer_of(source, format, found), pieces)
+        return Diagnosis(shown(found), format, writer_of(source, format, found), pieces)
 
 
 def writer_of(source: Source, format: str, found: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..binary.atomic import TEMPORARY
+from ..binary.mirror import shown
 from ..errors import (
     CheckpointError,
     CheckpointNotFound,
@@ -178,7 +179,7 @@ def looked_at(folder: Path, path: Path, files: list[Path], options: dict[str, An
     """Return the checkpoint at *path*, None if it is none."""
     if path.name == POINTER and path.is_file():
         return None
-    about = Entry(path.name, str(path), None, step_in(path.name), **taken(files))
+    about = Entry(path.name, shown(path), None, step_in(path.name), **taken(files))
     try:
         with translating_os_errors(path):
             located = claimed(path, each_format())
@@ -192,7 +193,7 @@ def looked_at(folder: Path, path: Path, files: list[Path], options: dict[str, An
         files = list(files_of(format, found)) if path.is_dir() else files
         about = replace(about, name=str(found.relative_to(folder)), **taken(files))
     step = about.step if about.step is not None else step_in(found.name)
-    return judged(replace(about, path=str(found), format=format, step=step), found, options)
+    return judged(replace(about, path=shown(found), format=format, step=step), found, options)
 
 
 def taken(files: Iterable[Path]) -> dict[str, Any]:

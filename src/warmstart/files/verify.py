@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
+from ..binary.mirror import shown
 from ..errors import (
     CheckpointError,
     CheckpointNotFound,
@@ -86,13 +87,13 @@ def verify(
         if isinstance(error.__cause__, OSError):
             raise
         fault = Finding("", full_text(error))
-        return Verification(str(found), format, checked, 0, 0, (fault,), ())
+        return Verification(shown(found), format, checked, 0, 0, (fault,), ())
     with source:
         with read_ahead(found, source):
             faults, notes = findings(counted(source, progress))
         nbytes = sum(spec.nbytes for spec in source.specs.values())
         return Verification(
-            str(found), format, checked, len(source.specs), nbytes, tuple(faults), tuple(notes)
+            shown(found), format, checked, len(source.specs), nbytes, tuple(faults), tuple(notes)
         )
 
 

@@ -17,6 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..binary.mirror import by_url, look, push
+from ..binary.remote import fetched, fetched_folder, is_url
+from ..binary.window import opened
 from ..errors import (
     CheckpointError,
     CheckpointNotFound,
@@ -164,7 +167,7 @@ def each_format() -> Iterator[tuple[str, Any]]:
 def likely_formats(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield every format, first those that the first bytes of a file at *path* are a sign of."""
     if path.is_file():
-        with path.open("rb") as file:
+        with opened(path) as file:
             start = file.read(max(map(len, SIGNS)))
         for sign, names in SIGNS.items():
             if start.startswith(sign):
@@ -188,7 +191,7 @@ def locate(path: str | Path) -> tuple[str, Path]:
     a folder.
     """
     path = expanded(path)
-    with noting(f"while looking at {path}"), translating_os_errors(path):
+    with by_url(), noting(f"while looking at {path}"), translating_os_errors(path):
         if claim := claimed(path, likely_formats(path)):
             return claim
         if path.is_dir():
@@ -231,7 +234,10 @@ def beside(path: Path) -> str:
 
 
 def expanded(path: str | Path) -> Path:
-    """Return *path* with `~` written out."""
+    """Return *path* with `~` written out; of a URL, the local path that stands for it now."""
+    if is_url(path):
+        with by_url():
+            return look(str(path))
     if "\0" in str(path):
         raise CheckpointNotFound(f"{str(path)!r} has a NUL in it, as no path can")
     try:
@@ -276,11 +282,12 @@ def open_as(
     What goes through a C library is read in a child process if it is *untrusted*.
     """
     format_ = format_named(name)
-    with noting(f"while reading {path}"), translating_os_errors(path):
+    with by_url(), noting(f"while reading {path}"), translating_os_errors(path):
         taken = taken_options(name, getattr(format_, "OPTIONS", ()), options)
         if untrusted and hasattr(format_, "C_LIBRARY"):
             from .child import open_in_child
 
+            path = fetched_folder(path) if path.is_dir() else fetched(path)
             files = files_of(name, path)
             return open_in_child(format_, path, files, verify=verify, options=taken)
         try:
@@ -370,7 +377,8 @@ def save_source(
     path = expanded(path)
     name = format_to_save(path, format)
     format_ = format_named(name)
-    with noting(f"while saving {path}"), source.reading():
+    with by_url(), noting(f"while saving {path}"), source.reading():
         taken = taken_options(name, getattr(format_, "SAVE_OPTIONS", ()), options)
         source.check(source.specs)
         format_.save_source(source, path, **taken)
+        push(path.parent)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ..binary.window import opened
+
 GRAPH = (
     "is the graph of a TensorFlow checkpoint, and not its values; these may be at {}. "
     "The graph itself is shown by ls --graph"
@@ -27,7 +29,7 @@ def what_it_is(path: Path) -> str | None:
 
 def instead_of_a_file(path: Path) -> str | None:
     """Return what stands at *path* where a checkpoint was to be fetched, None if it may be one."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         begin = file.read(len(LFS)).lstrip().lower()
     found = next((words for start, words in INSTEAD.items() if begin.startswith(start)), None)
     return f"{path} {found}" if found else None if begin else f"{path} is empty"

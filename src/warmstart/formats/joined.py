@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 
+from ..binary.window import opened
+
 MAX_INDEX = 100_000_000  # bytes
 
 
@@ -27,7 +29,7 @@ def joined_by_index(folder: Path, names: Iterable[str], suffix: str) -> dict[Pat
 def files_of(index: Path) -> set[str]:
     """Return the files that *index* names; none if it is broken."""
     try:
-        with index.open("rb") as file:
+        with opened(index) as file:
             # of a size that is there: `read` takes as much memory as it is asked to read
             value = json.loads(file.read(min(index.stat().st_size, MAX_INDEX)))
     except (OSError, ValueError, RecursionError):

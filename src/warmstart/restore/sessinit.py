@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..binary.garbage import collection_paused
@@ -185,7 +184,7 @@ class SaverRestore(SessionInit):
             raise TypeError(f"prefix is {prefix!r}; expected a string, such as 'tower0', or None")
         self.prefix = prefix
         self.ignore = ignored_names(ignore)
-        self.path = locate(Path(path))[1]
+        self.path = locate(os.fspath(path))[1]
         self._layout = said_layout(layout)
         self._ignore_mismatch = ignore_mismatch
         self._rules = parse(rules)

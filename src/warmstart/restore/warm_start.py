@@ -8,7 +8,6 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import NoSuchTensor, RuleError
@@ -80,7 +79,7 @@ class WarmStartSettings(SessionInit):
         return {name: as_vocab_infos(info) for name, info in infos.items()}
 
     def parts(self, session: Session, stack: ExitStack) -> list[Part]:
-        path = locate(Path(self.ckpt_to_initialize_from))[1]
+        path = locate(os.fspath(self.ckpt_to_initialize_from))[1]
         source = stack.enter_context(open_source(path))
         before = dict(self.var_name_to_prev_var_name or {})
         known = known_variables(session, source, before)

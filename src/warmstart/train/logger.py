@@ -10,6 +10,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from ..binary.remote import is_url
+from ..formats import expanded
+
 _folder: Path | None = None
 
 #: The environment variable that takes the place of what a program says, as `prove` needs it.
@@ -30,7 +33,13 @@ def set_logger_dir(dirname: str | os.PathLike[str], action: str | None = None) -
     The environment variable WARMSTART_LOGGER_DIR, where it is set, counts in place of *dirname*.
     """
     global _folder  # noqa: PLW0603  (one run a process, as the reference has it)
-    folder = Path(os.environ.get(FOLDER_VARIABLE) or dirname).expanduser().absolute()
+    dirname = os.environ.get(FOLDER_VARIABLE) or dirname
+    if is_url(dirname):
+        raise ValueError(
+            f"the folder of a run is a local one, where its statistics grow line by line; to save "
+            f"at {dirname}: ws.ModelSaver(checkpoint_dir={str(dirname)!r})"
+        )
+    folder = Path(dirname).expanduser().absolute()
     if action is not None and action not in ACTIONS:
         known = "; ".join(f"{key}: {what}" for key, what in ACTIONS.items())
         raise ValueError(f"no action is called {action!r}; known: {known}")
@@ -53,13 +62,16 @@ def get_logger_dir() -> Path | None:
 
 
 def folder_for(checkpoint_dir: str | os.PathLike[str] | None) -> Path:
-    """Return *checkpoint_dir* or else the folder of this run, made if need be."""
+    """Return *checkpoint_dir* or else the folder of this run, made if need be.
+
+    Of a URL, the local folder that stands for it.
+    """
     if checkpoint_dir is None and _folder is None:
         raise ValueError(
             "there is no folder to write to: call ws.logger.set_logger_dir(FOLDER) before the "
             "training, or give the callback a folder of its own"
         )
-    folder = Path(checkpoint_dir or str(_folder)).expanduser()
+    folder = expanded(os.fspath(checkpoint_dir or str(_folder)))
     if not folder.is_dir():
         folder.mkdir(parents=True)
     return folder

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..binary.ahead import memory, size_of
 from ..binary.lock import holder_of
+from ..binary.mirror import by_url, shown
 from ..errors import CheckpointError, ResumeError, full_text
 from ..formats import files_of, locate, open_as
 from ..formats.tf_bundle.state import FILE_NAME, State, read_state
@@ -73,6 +74,7 @@ class Choice:
     passed: tuple[Judged, ...]
 
 
+@by_url()
 def checkpoint_to_resume(checkpoint_dir: str | os.PathLike[str] | None) -> Path | None:
     """Return the newest sound checkpoint in the folder, None when there is not even an unsound one.
 
@@ -109,10 +111,10 @@ def choose(folder: Path) -> Choice:
 def tell(judged: Judged, passed: Sequence[Judged]) -> None:
     """Say why it is this one, where the file `checkpoint` alone does not say so."""
     if judged.rank is Rank.UNNAMED:
-        log.info("%s was complete when the run was killed, but not yet named", judged.path)
+        log.info("%s was complete when the run was killed, but not yet named", shown(judged.path))
     elif passed or judged.rank is not Rank.NAMED:
         why = "\n  ".join(reasons(passed)) or "there is no file `checkpoint`"
-        log.warning("resuming from %s, the newest sound one:\n  %s", judged.path, why)
+        log.warning("resuming from %s, the newest sound one:\n  %s", shown(judged.path), why)
 
 
 def reasons(passed: Sequence[Judged]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, TextIO
 
+from ..binary.mirror import shown
 from .callback import MONITOR, Callback
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def going_on(trainer: "Trainer") -> list[str]:
     if trainer.resumed_from is None:
         return []
     over = f"; passed over: {', '.join(trainer.passed_over)}" if trainer.passed_over else ""
-    lines = [f"going on from {trainer.resumed_from} at step {trainer.step}{over}"]
+    lines = [f"going on from {shown(trainer.resumed_from)} at step {trainer.step}{over}"]
     if trainer.epoch > trainer.max_epoch:
         lines.append(
             f"nothing to do: the run has reached epoch {trainer.epoch - 1}, and max_epoch is "

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..binary.mirror import by_url
 from ..errors import ResumeError, full_text, noting
 from ..formats import locate, open_source
 from ..restore.resume import resume as restore_variables
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("warmstart")
 
 
+@by_url()
 def resume(trainer: "Trainer", path: Path) -> None:
     """Restore the run in the checkpoint *path*.
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..binary.lock import hold
+from ..binary.mirror import push
 from .leftovers import delete_bundle, sweep_folder
 from .newest import named_in
 from .retention import Keep, Kept, Saved, decide, read_kept, values_in, write_kept
@@ -36,6 +37,7 @@ class RunFolder:
         self._lock = hold(self.path, owner)
         try:
             sweep_folder(self.path)
+            push(self.path)
             self._kept, state = Kept((), time.time()), named_in(self.path)
             self._latest = state.latest if state else ""
             if resumed_from is not None and resumed_from.parent == self.path:
@@ -61,11 +63,11 @@ class RunFolder:
         write_kept(self.path, kept)
         self._latest = name
         self._kept, doomed = decide(kept, self.keep)
-        if not doomed:
-            return
         for old in doomed:
             delete_bundle(self.path / old)
-        write_kept(self.path, self._kept)
+        if doomed:
+            write_kept(self.path, self._kept)
+        push(self.path)
 
     def _go_on_from(self, name: str) -> None:
         """Take over what the run kept so far; *name* is the latest, whatever was saved after it.

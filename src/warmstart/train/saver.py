@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..binary.mirror import url_of
 from ..errors import CheckpointError, full_text
 from ..processes import Processes
 from . import logger
@@ -83,6 +84,11 @@ class ModelSaver(Callback):
 
     def start(self, trainer: "Trainer") -> None:
         self._folder = RunFolder(logger.folder_for(self.checkpoint_dir).resolve(), self.keep)
+        if trainer.processes.count > 1 and url_of(self._folder.path):
+            raise ValueError(
+                f"{self.checkpoint_dir}: several processes save together into a folder that all of "
+                "them see as local files; mount it, or save from one process"
+            )
         origin = trainer.resumed_from and trainer.resumed_from.resolve()
         self._first = trainer.processes.first  # of the others none saves before it does
         if self._first:

@@ -19,9 +19,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..binary.mirror import by_url, url_of
 from ..errors import noting
 from ..formats import open_source
-from ..formats.tf_bundle.increment import Base, base_of, save_increment
+from ..formats.tf_bundle.increment import Base, base_of, save_increment, seen_again
 from ..formats.tf_bundle.paths import has_index
 from ..sessions.base import Session
 from ..source import Source
@@ -88,7 +89,7 @@ class AtOnce(Saving):
             return
         run = Snapshot(trainer.session, trainer.state())
         base, self._base = self._base, None  # a save that fails leaves none
-        with listed, noting(f"while saving {path}"), run.reading():
+        with by_url(), listed, noting(f"while saving {path}"), run.reading():
             run.check(run.specs)
             base = save_increment(run, path, base)
         self._base = base if self._incremental else None
@@ -168,8 +169,10 @@ class Beside(Saving):
         listed: AbstractContextManager[None],
     ) -> None:
         """Write what is *staged*, in the thread."""
-        with listed, noting(f"while saving {path}"):
+        with by_url(), listed, noting(f"while saving {path}"):
             base = save_increment(staged, path, base, unchanged=unchanged)
+        # What went up to a URL is another local file now: what is staged is still in it.
+        base = seen_again(base) if url_of(path) else base
         self._base = base if self._incremental else None
 
 

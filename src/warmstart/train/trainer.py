@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import described
+from ..formats import expanded
 from ..names import Pattern, as_patterns, selected
 from ..processes import ALONE, TIMEOUT
 from ..restore.sessinit import SmartInit
@@ -170,7 +171,7 @@ class Trainer:
         if resume_from is not None:
             if not isinstance(resume_from, str | PathLike):
                 raise TypeError(f"resume_from is {described(resume_from)}; expected a path")
-            resume(self, Path(resume_from).expanduser())
+            resume(self, expanded(fspath(resume_from)))
             return
         SmartInit(session_init).init(self.session)
         if saves:

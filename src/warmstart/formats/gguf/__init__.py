@@ -19,6 +19,7 @@ packages gguf 0.19 (versions 2 and 3) and gguf 0.2.1 (version 1).
 
 from pathlib import Path
 
+from ...binary.window import opened
 from ...source import Source
 from .types import MAGIC
 
@@ -40,7 +41,7 @@ def locate(path: Path) -> Path | None:
         return None
     if path.name.lower().endswith(EXTENSIONS):
         return path
-    with path.open("rb") as file:
+    with opened(path) as file:
         return path if file.read(4) == MAGIC else None
 
 

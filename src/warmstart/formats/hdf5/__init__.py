@@ -15,6 +15,8 @@ Source: the HDF5 File Format Specification 3.0, and h5py 3.14.
 
 from pathlib import Path
 
+from ...binary.window import opened
+
 MAGIC = b"\x89HDF\r\n\x1a\n"
 #: Where a file may begin: after a user block, whose size is one of these (or a larger power of 2).
 USER_BLOCKS = (0, 512, 1024, 2048)
@@ -22,7 +24,7 @@ USER_BLOCKS = (0, 512, 1024, 2048)
 
 def is_hdf5(path: Path) -> bool:
     """Return whether the file begins as HDF5 does, perhaps after a user block."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         for begin in USER_BLOCKS:
             file.seek(begin)
             if file.read(len(MAGIC)) == MAGIC:

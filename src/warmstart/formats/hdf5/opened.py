@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from ...binary.mapped import map_shared
+from ...binary.remote import fetched
 from ...boxes import bounded
 from ...errors import CheckpointError, CorruptCheckpoint, UnsupportedCheckpoint
 from ...spec import checked_nbytes, numpy_dtype
@@ -50,6 +51,7 @@ class Hdf5File:
     def at(cls, path: Path, *, mmap: bool = True) -> Self:
         """Open the file at *path*; without *mmap* HDF5 reads every value itself."""
         h5py = needed("h5py", "hdf5", f"reading {path.name}, an HDF5 file,")
+        path = fetched(path)
         size = path.stat().st_size
         with translating():
             file = h5py.File(path, "r", locking=False)

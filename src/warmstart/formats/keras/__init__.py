@@ -13,6 +13,7 @@ Source: Keras 3.15, keras/src/saving/saving_lib.py.
 from collections.abc import Collection
 from pathlib import Path
 
+from ...binary.window import opened
 from ...errors import CannotHold
 from ...source import Source
 from ..joined import joined_by_index
@@ -46,7 +47,7 @@ def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:
 
 def is_archive(path: Path) -> bool:
     """Return whether the file is a zip archive whose first member is one of a saved model."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         start = file.read(30)
         name = file.read(int.from_bytes(start[26:28], "little"))
     return start.startswith(b"PK\3\4") and name in [member.encode() for member in MEMBERS]

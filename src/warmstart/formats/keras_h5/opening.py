@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...binary.window import opened
 from ...errors import noting
 from ...names import last
 from ..hdf5.opened import Hdf5File
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def begins(path: Path, start: bytes) -> bool:
     """Return whether the file at *path* begins with *start*."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return file.read(len(start)) == start
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ...binary.msgpack import EXT, FIXEXT, MAP, TEXT
+from ...binary.window import opened
 
 #: Bytes looked at: a file whose first array begins later is not known by its content.
 LOOKED_AT = 1 << 16
@@ -11,7 +12,7 @@ MAX_STEPS = 1000
 
 def begins_like_a_map(path: Path) -> bool:
     """Return whether the first byte of *path* begins a map or an extension."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         first = file.read(1)
     return bool(first) and (is_map(first[0]) or is_extension(first[0]))
 
@@ -28,7 +29,7 @@ def is_extension(kind: int) -> bool:
 
 def looks_like(path: Path) -> bool:
     """Return whether *path* begins with maps from text, and the first array in them is Flax's."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         start = file.read(1)
         if not start or not is_map(start[0]):
             return False

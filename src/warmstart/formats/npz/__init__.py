@@ -13,6 +13,7 @@ Source: NumPy 2.4, numpy/lib/format.py.
 
 from pathlib import Path
 
+from ...binary.window import opened
 from ...errors import CannotHold
 from ...source import Source
 from .npy import MAGIC
@@ -36,7 +37,7 @@ def locate(path: Path) -> Path | None:
 
 def looks_like(path: Path) -> bool:
     """Return whether the file is an .npy, or a zip archive whose first member is one."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         start = file.read(30)
         if start.startswith(MAGIC):
             return True
@@ -46,7 +47,7 @@ def looks_like(path: Path) -> bool:
 
 def open_source(path: Path, *, verify: bool, mmap: bool = True) -> Source:
     """Open an archive, or a single array; with *verify* each member's CRC-32 is checked."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         start = file.read(len(MAGIC))
     single = start == MAGIC or (path.suffix.lower() == ".npy" and not start.startswith(b"PK"))
     return open_npy(path, mmap=mmap) if single else NpzSource(path, verify=verify, mmap=mmap)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...binary.remote import fetched_folder
 from ...errors import CheckpointError, CorruptCheckpoint
 from ..extras import needed
 
@@ -51,7 +52,7 @@ def translating(what: str) -> Iterator[None]:
 
 def ocdbt_spec(folder: Path, param: str) -> dict[str, Any]:
     """Return what tensorstore calls an array in the database of *folder*."""
-    base = {"driver": "file", "path": f"{os.path.abspath(folder)}/"}
+    base = {"driver": "file", "path": f"{os.path.abspath(fetched_folder(folder))}/"}
     return {
         "driver": "ocdbt",
         "base": base,

@@ -15,6 +15,7 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
+from ...binary.window import opened
 from ...errors import CheckpointNotFound
 from ...source import Source
 from ..joined import joined_by_index
@@ -61,7 +62,7 @@ def locate_in(folder: Path) -> Path | None:
 
 def looks_like(path: Path) -> bool:
     """Return whether the file begins with the length of a JSON object, and the object is there."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         start = file.read(9)
         n = int.from_bytes(start[:8], "little")
         if start[8:] != b"{" or n > MAX_HEADER:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from ...binary.atomic import replacing, translating_os_errors, write_fully
 from ...binary.table import write_table
+from ...binary.window import opened
 from .paths import data_files, data_of, index_of
 from .protos import Header, encode_header
 
@@ -90,7 +91,7 @@ def share_shard(data: Path, prefix: Path, shard: int, shards: int) -> None:
 
 def copy_whole(source: Path, path: Path) -> None:
     """Make *path* a copy of the file *source*, durable."""
-    with source.open("rb", buffering=0) as old, replacing(path, follow_link=False) as new:
+    with opened(source) as old, replacing(path, follow_link=False) as new:
         while piece := old.read(PIECE):
             write_fully(new, piece)
 

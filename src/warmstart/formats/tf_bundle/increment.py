@@ -17,7 +17,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...binary.atomic import replacing
@@ -107,6 +107,11 @@ def base_of(prefix: Path) -> Base | None:
     names, messages = index.messages()
     entries = of_numbers(dict(zip(map(str.encode, names), messages, strict=True)))
     return Base(prefix, index.header.shards, entries, files_of(prefix, index.header.shards))
+
+
+def seen_again(base: Base) -> Base:
+    """Return *base* with the files that its data files are now, whoever put them there."""
+    return replace(base, files=files_of(base.prefix, base.shards))
 
 
 class Files:

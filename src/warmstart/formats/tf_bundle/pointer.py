@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ...binary.table import MAGIC
+from ...binary.window import opened
 from ...errors import CheckpointError, noting
 from .state import MAX_BYTES, is_state, parse_state
 
@@ -41,7 +42,7 @@ def is_table(path: Path) -> bool:
 def read_from(path: Path, begin: int, nbytes: int) -> bytes:
     """Return *nbytes* of the file *path* from *begin*, counted from its end when negative."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             file.seek(max(0, begin if begin >= 0 else path.stat().st_size + begin))
             return file.read(nbytes)
     except OSError as error:

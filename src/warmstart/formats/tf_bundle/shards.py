@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from ...binary.mapped import Mapped, map_file, populate
+from ...binary.remote import hole_at
 from ...binary.window import FileBytes, PlainFile
 from ...errors import CheckpointNotFound, CorruptCheckpoint
 from ...spec import numpy_dtype
@@ -24,7 +25,7 @@ class Shards:
         self._count = count
         self._mapped: list[Mapped] = []
         self._files: dict[int, FileBytes] = {
-            shard: self._mapped_file(path) if mmap else PlainFile(path)
+            shard: self._mapped_file(path) if mmap and hole_at(path) is None else PlainFile(path)
             for path, (shard, shards) in data_files(prefix).items()
             if shards == count and shard < count
         }

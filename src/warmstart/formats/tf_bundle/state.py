@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...binary.atomic import write_whole
+from ...binary.window import opened
 from ...errors import CheckpointError, CorruptCheckpoint
 
 FILE_NAME = "checkpoint"
@@ -58,7 +59,7 @@ def read_state(folder: Path, name: str = FILE_NAME) -> State | None:
     """Return what the file `checkpoint` in *folder* says, or None when there is none."""
     path = Path(folder) / name
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return None

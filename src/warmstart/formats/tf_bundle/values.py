@@ -126,7 +126,7 @@ class Values:
         itemsize = numpy_dtype(entry.dtype).itemsize
         size = math.prod(run.shape) * itemsize
         enough = entry.size <= CHEAP or size * PART >= entry.size
-        if size == entry.size if thrifty else enough:
+        if self._verify and (size == entry.size if thrifty else enough):
             self._verify_once(entry, self._shards.bytes_of(entry))
         cut = entry._replace(offset=entry.offset + run.begin * itemsize, size=size)
         return np.asarray(self._array(entry, self._shards.bytes_of(cut), run.shape)[run.index])

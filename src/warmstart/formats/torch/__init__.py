@@ -14,6 +14,7 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
+from ...binary.window import opened
 from ...source import Source
 from ..joined import joined_by_index
 
@@ -45,7 +46,7 @@ def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:
 
 def looks_like(path: Path) -> bool:
     """Return whether the file begins as one of the three forms does."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         start = file.read(BLOCK)
         if start.startswith(ZIP):
             return is_of_torch(path, start)
@@ -65,7 +66,7 @@ def is_of_torch(path: Path, start: bytes) -> bool:
         return True
     if name.endswith((b".npy", b"config.json", b"metadata.json")):
         return False
-    with path.open("rb") as file:
+    with opened(path) as file:
         file.seek(0, 2)
         file.seek(max(file.tell() - (1 << 20), 0))
         return b"/data.pkl" in file.read()
