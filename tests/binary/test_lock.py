@@ -20,6 +20,7 @@ from warmstart.binary.lock import NAME, flocked, hold, holder_of
 from warmstart.errors import SaveError
 
 GONE = 2**22 + 1  # more than the system ever gives
+PARENT = {"pid": os.getppid(), "started": holder.started(os.getppid())}
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -148,9 +149,13 @@ class TestWithoutLocks:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_running_process_is_respected(self, tmp_path: Path) -> None:
-        left(tmp_path)
-        with pytest.raises(SaveError, match=f"another run: process {os.getpid()} on host"):
+        left(tmp_path, **PARENT)
+        with pytest.raises(SaveError, match=f"another run: process {os.getppid()} on host"):
             hold(tmp_path, None)
+
+    def test_what_this_process_could_not_give_back_it_may_take_again(self, tmp_path: Path) -> None:
+        left(tmp_path)
+        hold(tmp_path, None).release()
 
     @pytest.mark.parametrize(
         "words",
@@ -173,8 +178,28 @@ class TestWithoutLocks:
         with pytest.raises(SaveError, match=f"if it does not run any more, delete .*{NAME}"):
             hold(tmp_path, None)
 
-    def test_a_file_without_words_is_respected(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("words", ["", '{"host": "nod'])
+    def test_a_file_that_a_kill_kept_from_naming_anybody_is_taken_over(
+        self, words: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / NAME).write_text(words)
+        hold(tmp_path, None).release()
+
+    def test_a_file_that_is_just_being_written_is_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (tmp_path / NAME).touch()
+        monkeypatch.setattr(lock.time, "sleep", lambda seconds: left(tmp_path, **PARENT))
+        with pytest.raises(SaveError, match=f"another run: process {os.getppid()} on host"):
+            hold(tmp_path, None)
+
+
+def test_one_who_locks_and_does_not_say_who_it_is_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "PAUSE", 0.0)
+    with (tmp_path / NAME).open("w") as file:
+        flocked(file.fileno())
         with pytest.raises(SaveError, match=r"a process that does not say which; .* delete"):
             hold(tmp_path, None)
 

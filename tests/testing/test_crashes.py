@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from warmstart.testing.crashes import Fault, record, trials, undurable
+from warmstart.testing.crashes import Fault, Watch, record, trials, undurable, watching
 
 OLD, NEW = "old " * 10, "new " * 10
 
@@ -121,6 +121,24 @@ def test_a_removal_before_the_commit_is_safe_is_found_out(template: Path) -> Non
 def test_a_full_disk_raises_what_the_save_lets_through(template: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left on device"):
         next(trials(template, careless, find, Fault.FULL, tmp_path / "scratch"))
+
+
+def test_a_failing_disk_raises_at_a_removal_and_then_goes_on(template: Path) -> None:
+    watch = Watch(Fault.FAILING, 0)
+    with watching(watch):
+        with pytest.raises(OSError, match="Input/output error"):
+            (template / "file").unlink()
+        (template / "file").unlink()
+
+
+def test_a_disk_that_became_read_only_stays_so(template: Path) -> None:
+    watch = Watch(Fault.READ_ONLY, 1)
+    with watching(watch):
+        (template / "other").touch()
+        for _ in range(2):
+            with pytest.raises(OSError, match="Read-only file system"):
+                (template / "file").unlink()
+    assert find(template) == OLD
 
 
 def test_half_a_write_is_gone_on_with(template: Path, tmp_path: Path) -> None:

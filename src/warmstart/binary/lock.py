@@ -130,8 +130,8 @@ def hold(folder: Path, owner: object) -> Lock:
     path = Path(os.path.realpath(folder)) / NAME
     if path in HELD:
         return held_again(HELD[path], owner)
-    for _ in range(ATTEMPTS):
-        found = attempted(path)
+    for attempt in range(ATTEMPTS + 1):
+        found = attempted(path, patient=attempt < ATTEMPTS - 1)
         if found is not None:
             return begun(path, *found, owner)
         time.sleep(PAUSE)
@@ -166,10 +166,11 @@ def begun(path: Path, descriptor: int, left: Holder | None, owner: object) -> Lo
     return lock
 
 
-def attempted(path: Path) -> tuple[int, Holder | None] | None:
+def attempted(path: Path, *, patient: bool = True) -> tuple[int, Holder | None] | None:
     """Return the lock file *path*, open and held, and whom it names; None: try again.
 
-    SaveError says who holds it.
+    SaveError says who holds it.  One that names nobody is being written, or was when its holder was
+    killed: who has been *patient* takes it to be so.
     """
     opened = opened_lock(path)
     if opened is None:
@@ -187,13 +188,24 @@ def attempted(path: Path) -> tuple[int, Holder | None] | None:
     finally:
         if descriptor >= 0:
             os.close(descriptor)
-    if left and is_gone(left, locked is None):  # what it started may live on, with the file open
+    if may_go(left, locked is None, patient=patient):
         with translating_os_errors(path.parent):
             path.unlink(missing_ok=True)
         return None
     if left:
         raise refused(path, left)
     return None
+
+
+def may_go(left: Holder | None, lockless: bool, *, patient: bool) -> bool:
+    """Return whether the lock file that names *left* stands for nobody any more.
+
+    *lockless*: the file system has no locks, so that it is only words, and those may be old.
+    """
+    if left is None:
+        return lockless and not patient
+    mine = lockless and is_here(left) and left.pid == os.getpid()  # it could not be removed
+    return mine or is_gone(left, rebooted=lockless)
 
 
 def warn_of(path: Path, left: Holder | None) -> None:

@@ -1,4 +1,4 @@
-"""What is left after a save that did not come to its end: a full disk, a kill, at every point.
+"""What is left after a save that did not come to its end: a kill, a full or a failing disk.
 
     template/                     a folder as it is before the save, an old checkpoint in it
     save(folder)                  saves a new one there
@@ -53,9 +53,15 @@ class Fault(Enum):
     """How a save is stopped at a point."""
 
     FULL = "the disk is full: the call fails"
+    FAILING = "the disk fails: the call does, a sync or a removal too"
+    READ_ONLY = "from the call on the system lets nothing be changed, as it does when a disk fails"
     SHORT = "the system takes half of a write, and the rest when it is asked again"
     KILLED = "the process is killed before the call"
     TORN = "the process is killed when half of a write is done"
+
+
+#: What the system says to a fault.
+ERRORS = {Fault.FULL: errno.ENOSPC, Fault.FAILING: errno.EIO, Fault.READ_ONLY: errno.EROFS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class Point:
         """Return whether *fault* can happen here: a full disk does not hinder a removal."""
         if fault is Fault.FULL:
             return self.call not in REMOVALS
-        return fault is Fault.KILLED or self.nbytes >= 2
+        return fault not in (Fault.SHORT, Fault.TORN) or self.nbytes >= 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +189,12 @@ class Watch:
         """Note a call; return False if only half of its bytes shall be written."""
         point = Point(len(self.points), call, path_of(place), nbytes, os.fsdecode(to))
         self.points.append(point)
-        if point.index != self._stop:
+        lasts = self._fault is Fault.READ_ONLY and point.index > self._stop
+        if point.index != self._stop and not lasts:
             return True
-        if self._fault is Fault.FULL:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), point.path)
+        if self._fault in ERRORS:
+            code = ERRORS[self._fault]
+            raise OSError(code, os.strerror(code), point.path)
         if self._fault is Fault.KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
         return False
