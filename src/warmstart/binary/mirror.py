@@ -62,7 +62,9 @@ def look(url: str) -> Path:
         refresh(local, fs, path, below, deep=True)
         URLS[local] = url
         return local
-    above, name = posixpath.split(url)
+    name = posixpath.basename(url)
+    above = url.removesuffix(name)
+    above = above if above.endswith("://") else above.rstrip("/")
     folder = local_of(above)
     found = beside(fs, path, above)
     drop_absent(folder, {posixpath.basename(name) for name in found})
@@ -116,7 +118,7 @@ def url_of(path: Path) -> str | None:
     for folder in (path, *path.parents):
         if folder in URLS:
             inside = path.relative_to(folder).as_posix()
-            return URLS[folder] if inside == "." else f"{URLS[folder]}/{inside}"
+            return posixpath.join(URLS[folder], "" if inside == "." else inside).rstrip("/")
     return None
 
 
