@@ -12,6 +12,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import Replicate
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    parallelize_module,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 import warmstart as ws
@@ -42,6 +48,14 @@ def distributed(kind: str, module: nn.Module) -> nn.Module:
         for layer in (module[0], module[3]):
             fully_shard(layer, mesh=mesh)
         return fully_shard(module, mesh=mesh)
+    if kind == "tensor-parallel":
+        mesh = init_device_mesh("cpu", (2, count // 2), mesh_dim_names=("data", "tensor"))
+        plan = {
+            "0": ColwiseParallel(output_layouts=Replicate()),
+            "3": RowwiseParallel(input_layouts=Replicate()),
+        }
+        parallelize_module(module, mesh["tensor"], plan)
+        return fully_shard(module, mesh=mesh["data"])
     assert kind == "plain"
     return module
 

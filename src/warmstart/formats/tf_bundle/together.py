@@ -83,6 +83,7 @@ class Saving:
     source: Source
     prefix: Path
     processes: Processes
+    keys: dict[str, str] = field(default_factory=dict)  # of the bundle, by names of the source
     old: dict[Path, tuple[int, int]] = field(default_factory=dict)  # process 0 only, as the next
     note: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)
@@ -97,7 +98,8 @@ class Saving:
     def say(self) -> bytes:
         """Return what this process has, having checked that a bundle can hold it."""
         source, pieces = self.source, stored_pieces(self.source)
-        keys, _ = checked(source)
+        self.keys, _ = checked(source)
+        keys = self.keys
         has = {
             keys[name]: [
                 spec.dtype,
@@ -136,8 +138,7 @@ class Saving:
 
     def write(self) -> bytes:
         """Write the data file of this process, durable; return its entries as a table."""
-        keys, _ = checked(self.source)
-        own = OwnPart(self.source, keys, self.writers, self.processes.rank)
+        own = OwnPart(self.source, self.keys, self.writers, self.processes.rank)
         entries = write_shard(own, self.data, own.keys, shard=self.processes.rank, note=self.note)
         return write_table(sorted({**entries, **own.wholes}.items()))
 
