@@ -11,7 +11,7 @@ all that is asked of it.  A program of one process needs none: it says and decid
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from .errors import CheckpointError, ProcessError, full_text
@@ -61,6 +61,7 @@ class Rounds:
     """How often the processes have settled something, which tells the keys of one from another."""
 
     done: int = 0
+    beside: int = 0  # how many others were begun beside this one
     answers: list[str] = field(default_factory=list)  # in the store, and read by everybody
 
 
@@ -76,6 +77,15 @@ class Processes:
     store: Store
     timeout: float = TIMEOUT  # seconds
     rounds: Rounds = field(default_factory=Rounds, repr=False)
+    name: str = "warmstart"  # what the keys in the store begin with
+
+    def beside(self) -> "Processes":
+        """Return the same processes for what a thread of each settles, beside this one.
+
+        Every process calls it at the same place.
+        """
+        self.rounds.beside += 1
+        return replace(self, rounds=Rounds(), name=f"{self.name}-{self.rounds.beside}")
 
     @property
     def first(self) -> bool:
@@ -96,7 +106,7 @@ class Processes:
         if self.count == 1:
             return decide([say()])
         self.rounds.done += 1
-        place = f"warmstart/{self.rounds.done}"
+        place = f"{self.name}/{self.rounds.done}"
         try:
             if self.first:
                 return self._decided(place, what, say, decide)

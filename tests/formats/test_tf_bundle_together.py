@@ -171,7 +171,7 @@ def test_one_that_dies_leaves_the_old_one_and_is_named(tmp_path: Path) -> None:
 
     def do(processes: Processes) -> None:
         if processes.rank == 2:
-            processes.settle("choosing who writes what, saving m", together.Saving(
+            processes.settle("choosing who writes what, saving m", together.Divided(
                 source_of(processes), tmp_path / "m", processes).say)  # fmt: skip
             return  # killed before it has written
         save_together(source_of(processes, 2), tmp_path / "m", processes)
@@ -191,7 +191,7 @@ def test_an_answer_that_never_comes_leaves_what_was_written(tmp_path: Path) -> N
 
     def do(processes: Processes) -> None:
         if processes.rank == 0:
-            saving = together.Saving(source_of(processes), tmp_path / "m", processes)
+            saving = together.Divided(source_of(processes), tmp_path / "m", processes)
             processes.settle("choosing who writes what, saving m", saving.say, saving.choose)
             return
         save_together(source_of(processes), tmp_path / "m", processes)

@@ -12,13 +12,17 @@ import warmstart as ws
 Run = Callable[..., list[Any]]
 
 
-@pytest.mark.parametrize(("count", "kind"), [(2, "ddp"), (2, "fsdp"), (4, "hsdp")])
+@pytest.mark.parametrize(
+    ("count", "kind", "asynchronous"),
+    [(2, "ddp", False), (2, "fsdp", False), (2, "fsdp", True), (4, "hsdp", True)],
+)
 def test_a_run_goes_on_to_the_same_bits_in_every_process(
-    count: int, kind: str, together: Run, tmp_path: Path
+    count: int, kind: str, asynchronous: bool, together: Run, tmp_path: Path
 ) -> None:
-    whole = together("run", count, tmp_path / "whole", kind=kind)
-    together("run", count, tmp_path / "log", kind=kind, stop_at=7)
-    resumed = together("run", count, tmp_path / "log", kind=kind)
+    options = {"kind": kind, "saver": {"asynchronous": asynchronous}}
+    whole = together("run", count, tmp_path / "whole", **options)
+    together("run", count, tmp_path / "log", stop_at=7, **options)
+    resumed = together("run", count, tmp_path / "log", **options)
     assert [each["resumed"] for each in resumed] == ["model-6"] * count
     for before, after in zip(whole, resumed, strict=True):
         assert before["losses"][6:] == after["losses"]
@@ -69,3 +73,25 @@ def test_what_a_resume_refuses_is_refused_by_all(outcomes: Run, tmp_path: Path) 
     ended = outcomes("run", 2, tmp_path, steps_per_epoch=3)
     assert [each["raised"] for each in ended] == ["ResumeError"] * 2
     assert all("steps_per_epoch: here 3, in the checkpoint's run 8" in e["text"] for e in ended)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_save_that_fails_in_one_is_raised_by_all_at_one_step(
+    asynchronous: bool, outcomes: Run, tmp_path: Path
+) -> None:
+    saver = {"asynchronous": asynchronous}
+    first, second = outcomes("run", 2, tmp_path, kind="fsdp", full_at=6, saver=saver)
+    assert first["raised"] == second["raised"] == "SaveError"
+    assert second["text"].startswith("the disk is full")
+    assert "model-6 was not saved: process 1 of 2 failed: the disk is full" in first["text"]
+    assert [path.name for path in tmp_path.glob("model-*.index")] == ["model-3.index"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_run_may_go_on_without_a_save(asynchronous: bool, together: Run, tmp_path: Path) -> None:
+    saver = {"asynchronous": asynchronous, "on_error": "warn"}
+    for each in together("run", 2, tmp_path, kind="fsdp", full_at=6, saver=saver):
+        assert each["step"] == 16
+    assert sorted(path.name for path in tmp_path.glob("model-*.index")) == [
+        "model-12.index", "model-15.index",
+    ]  # fmt: skip

@@ -21,6 +21,7 @@ from torch.distributed.tensor.parallel import (
 from torch.nn.parallel import DistributedDataParallel
 
 import warmstart as ws
+from warmstart.formats.tf_bundle import together
 from warmstart.formats.tf_bundle.shards import Shards
 from warmstart.formats.tf_bundle.together import save_together
 from warmstart.testing import crashes
@@ -259,6 +260,8 @@ def run(
     config: str = "AutoResumeTrainConfig",
     every_steps: int | None = 3,
     every_secs: float | None = None,
+    saver: Mapping[str, Any] | None = None,
+    full_at: int = 0,
     timeout: float = 60.0,
     **more: Any,
 ) -> dict[str, Any]:
@@ -287,11 +290,13 @@ def run(
         started["values"] = {n: v.tolist() for n, v in everything(module, optim).items()}
         started["random"] = [random.getstate()[1][:3], torch.get_rng_state()[:40].tolist()]
 
+    if full_at and rank == 1:
+        fill_disk(f"model-{full_at}.")
     ws.logger.set_logger_dir(folder)
     callbacks = [
         ws.Callback(start=start, after_step=stop),
         ws.MinSaver("loss"),
-        ws.ModelSaver(every_steps, every_secs, at_end=False, max_to_keep=2),
+        ws.ModelSaver(every_steps, every_secs, at_end=False, max_to_keep=2, **(saver or {})),
     ]
     trainer = ws.launch_train(
         getattr(ws, config)(
@@ -321,6 +326,18 @@ def run(
         "started": started,
         "metrics": trainer.metrics,
     }
+
+
+def fill_disk(prefix: str) -> None:
+    """Let the disk of this process be full when it writes a data file that begins so."""
+    real = together.write_shard
+
+    def write_shard(source: Any, data: Path, *args: Any, **options: Any) -> Any:
+        if data.name.startswith(prefix):
+            raise ws.SaveError("the disk is full")
+        return real(source, data, *args, **options)
+
+    together.write_shard = write_shard
 
 
 def run_watched(folder: Path, rank: int, point: int, **arguments: Any) -> Any:

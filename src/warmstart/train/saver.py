@@ -99,7 +99,7 @@ class ModelSaver(Callback):
             self._saved_step = trainer.step if origin == self._path(trainer) else None
             self._saving = self._way_to_save(trainer.processes)
             goes_on = origin is not None and origin.parent == self._folder.path
-            self._saving.start(trainer.session, origin if goes_on else None)
+            self._saving.start(trainer.session, origin if goes_on else None, trainer.processes)
             if self._first:
                 trainer.session.save_graph(self._folder.path)
             if self.at_start:
@@ -150,18 +150,17 @@ class ModelSaver(Callback):
         with self._failing():
             self._saving.wait(path.name)
         with self._failing():
-            self._saving.save(trainer, path, self._listed(path.name, values, trainer.processes))
+            self._saving.save(trainer, path, self._listed(path.name, values))
             self._saved_step = trainer.step
         self._next_time = time.monotonic() + (self.every_secs or 0)
 
     @contextmanager
-    def _listed(
-        self, name: str, values: Mapping[str, float], processes: Processes
-    ) -> Iterator[None]:
+    def _listed(self, name: str, values: Mapping[str, float]) -> Iterator[None]:
         """Announce *name*, which is saved in the block, and make it the latest once it is."""
-        processes.on_first(f"announcing {name}", lambda: self._folder.announce(name, values))
+        on_first = self._saving.processes.on_first
+        on_first(f"announcing {name}", lambda: self._folder.announce(name, values))
         yield
-        processes.on_first(f"pointing to {name}", lambda: self._folder.commit(name, values))
+        on_first(f"pointing to {name}", lambda: self._folder.commit(name, values))
 
     @contextmanager
     def _failing(self, *, is_told: bool = False) -> Iterator[None]:
@@ -175,9 +174,9 @@ class ModelSaver(Callback):
             log.warning("a checkpoint could not be saved: %s", full_text(error))
 
     def _way_to_save(self, processes: Processes) -> Saving:
-        if self.asynchronous and processes.count > 1:
-            log.warning("several processes save together and wait for it: not asynchronous")
-        elif self.asynchronous:
+        if self.incremental and processes.count > 1:
+            log.warning("several processes write all that they have: not incremental")
+        if self.asynchronous:
             return Beside(incremental=self.incremental)
         return AtOnce(incremental=self.incremental)
 

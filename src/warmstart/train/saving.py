@@ -1,6 +1,6 @@
 """How a run gets to the disk: at once, or beside the training.
 
-    saving.start(session, origin)
+    saving.start(session, origin, processes)
     saving.stepped(session)               # after every step; raises what went wrong beside it
     saving.wait("model-20")               # for the save before; raises what went wrong with it
     saving.save(trainer, path, listed)    # `with listed:` is around the writing
@@ -24,9 +24,11 @@ from ..errors import noting
 from ..formats import open_source
 from ..formats.tf_bundle.increment import Base, base_of, save_increment, seen_again
 from ..formats.tf_bundle.paths import has_index
+from ..formats.tf_bundle.together import Divided
+from ..processes import Processes
 from ..sessions.base import Session
 from ..source import Source
-from .snapshot import Snapshot, save_run
+from .snapshot import Snapshot, divided_run, save_run
 from .staging import Staging
 
 if TYPE_CHECKING:
@@ -41,8 +43,10 @@ WORTH_SAYING = 0.1
 class Saving(ABC):
     """The checkpoints of one run, one after the other; see the module."""
 
+    processes: Processes  # those that save together, from the start on
+
     @abstractmethod
-    def start(self, session: Session, origin: Path | None) -> None:
+    def start(self, session: Session, origin: Path | None, processes: Processes) -> None:
         """Get ready; *origin* is the checkpoint of the same folder that the run goes on from."""
 
     @abstractmethod
@@ -73,7 +77,8 @@ class AtOnce(Saving):
         self._incremental = incremental
         self._base: Base | None = None
 
-    def start(self, session: Session, origin: Path | None) -> None:
+    def start(self, session: Session, origin: Path | None, processes: Processes) -> None:
+        self.processes = processes
         self._base = base_in(origin) if self._incremental else None
 
     def stepped(self, session: Session) -> None:
@@ -116,7 +121,10 @@ class Beside(Saving):
         self._going: Future[None] | None = None  # the save
         self._has_warned = False
 
-    def start(self, session: Session, origin: Path | None) -> None:
+    def start(self, session: Session, origin: Path | None, processes: Processes) -> None:
+        self.processes = processes.beside()
+        if processes.count > 1:
+            return  # how much of the model is this process's to write, the first save tells
         self._base = base_in(origin) if self._incremental else None
         if self._base is not None:
             with open_source(self._base.prefix, verify=False) as source:
@@ -124,6 +132,8 @@ class Beside(Saving):
         self._staging.make_room(session.specs)
 
     def stepped(self, session: Session) -> None:
+        if self.processes.count > 1:
+            return  # all raise what went wrong, and so at the same step: that of the next save
         if self._room is None:  # the first step makes the slots of most optimizers
             self.settle()
             self._room = self._thread.submit(self._staging.make_room, dict(session.specs))
@@ -145,6 +155,11 @@ class Beside(Saving):
             )
 
     def save(self, trainer: "Trainer", path: Path, listed: AbstractContextManager[None]) -> None:
+        if trainer.processes.count > 1:
+            divided = divided_run(trainer, path)
+            part, _ = self._staging.take(divided.own)
+            self._going = self._thread.submit(self._write_part, divided, part, listed)
+            return
         if self._room is not None:
             self._room.result()
         base, self._base = self._base, None  # what is staged is no longer that, and a save may fail
@@ -174,6 +189,13 @@ class Beside(Saving):
         # What went up to a URL is another local file now: what is staged is still in it.
         base = seen_again(base) if url_of(path) else base
         self._base = base if self._incremental else None
+
+    def _write_part(
+        self, divided: Divided, part: Source, listed: AbstractContextManager[None]
+    ) -> None:
+        """Write *part*, what this process has staged of a run of several, in the thread."""
+        with listed, noting(f"while saving {divided.prefix}"):
+            divided.finish(part, self.processes)
 
 
 def base_in(origin: Path | None) -> Base | None:

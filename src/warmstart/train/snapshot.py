@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..boxes import Box
-from ..errors import CorruptCheckpoint, ProcessError, SaveError
+from ..errors import CorruptCheckpoint
 from ..formats import save_source
-from ..formats.tf_bundle.together import save_together
+from ..formats.tf_bundle.together import Divided, divided, telling
 from ..sessions.base import Session
 from ..source import Index, ListedSource, Source
 from ..spec import spec_of
@@ -65,15 +65,22 @@ def save_run(trainer: "Trainer", path: Path) -> None:
 
     Where several processes train together, all of them call this, and each writes its part.
     """
+    if trainer.processes.count == 1:
+        save_source(Snapshot(trainer.session, trainer.state()), path, format="tf-bundle")
+    else:
+        saving = divided_run(trainer, path)
+        saving.finish(saving.own, trainer.processes)
+
+
+def divided_run(trainer: "Trainer", path: Path) -> Divided:
+    """Choose which process writes what of *trainer*'s run as *path*; the rest is `Divided.finish`.
+
+    From then on the values of its `own` are what is saved; they are the live ones.
+    """
     processes, state = trainer.processes, trainer.state()
-    if processes.count == 1:
-        save_source(Snapshot(trainer.session, state), path, format="tf-bundle")
-        return
-    try:
+    with telling(path):
         part = own_part(trainer.session, state, processes)
-    except ProcessError as error:
-        raise SaveError(f"{path} was not saved: {error}") from error
-    save_together(part or Snapshot(trainer.session, state), path, processes)
+    return divided(part or Snapshot(trainer.session, state), path, processes)
 
 
 def saved_state(source: Source) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +47,30 @@ def save_together(source: Source, prefix: Path, processes: Processes) -> None:
 
     Raise SaveError in all of them when it did not happen in one.
     """
+    saving = divided(source, prefix, processes)
+    saving.finish(saving.own, processes)
+
+
+def divided(source: Source, prefix: Path, processes: Processes) -> "Divided":
+    """Choose who writes what of *source*; see `save_together`, of which this is the first part.
+
+    What is left to do takes the values of `own` alone, or of a copy, and may do so in a thread.
+    """
     prefix = Path(os.path.realpath(prefix.parent)) / prefix.name
-    saving = Saving(source, prefix, processes)
-    what = f"saving {prefix.name}"
+    saving = Divided(source, prefix, processes)
+    with telling(prefix):
+        what = f"choosing who writes what, saving {prefix.name}"
+        saving.told(processes.settle(what, saving.say, saving.choose))
+    return saving
+
+
+@contextmanager
+def telling(prefix: Path) -> Iterator[None]:
+    """Turn the failure of another process into a SaveError."""
     try:
-        answer = processes.settle(f"choosing who writes what, {what}", saving.say, saving.choose)
-        saving.told(answer)
-        with removed_when_refused(saving.data, index_of(prefix), processes):
-            processes.settle(what, saving.write, saving.commit)
+        yield
     except ProcessError as error:
         raise SaveError(f"{prefix} was not saved: {error}") from error
-    remove(saving.old)
 
 
 @contextmanager
@@ -77,7 +91,7 @@ def removed_when_refused(data: Path, index: Path, processes: Processes) -> Itera
 
 
 @dataclass
-class Saving:
+class Divided:
     """One bundle on its way, as one process sees it."""
 
     source: Source
@@ -88,7 +102,7 @@ class Saving:
     note: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)
     shards: int = 0
-    writers: Writers = field(default_factory=dict)
+    own: "OwnPart" = field(init=False)  # what this process writes
 
     @property
     def data(self) -> Path:
@@ -134,13 +148,22 @@ class Saving:
     def told(self, answer: bytes) -> None:
         """Take note of what process 0 has chosen."""
         found: dict[str, Any] = json.loads(answer)
-        self.shards, self.writers = found["shards"], found["writers"]
+        self.shards = found["shards"]
+        self.own = OwnPart(self.source, self.keys, found["writers"], self.processes.rank)
 
-    def write(self) -> bytes:
-        """Write the data file of this process, durable; return its entries as a table."""
-        own = OwnPart(self.source, self.keys, self.writers, self.processes.rank)
-        entries = write_shard(own, self.data, own.keys, shard=self.processes.rank, note=self.note)
-        return write_table(sorted({**entries, **own.wholes}.items()))
+    def finish(self, source: Source, processes: Processes) -> None:
+        """Write *source*, which is `own` or a copy of it, and commit it."""
+        what = f"saving {self.prefix.name}"
+        index = index_of(self.prefix)
+        with telling(self.prefix), removed_when_refused(self.data, index, processes):
+            processes.settle(what, partial(self.write, source), self.commit)
+        remove(self.old)
+
+    def write(self, source: Source) -> bytes:
+        """Write *source* as the data file of this process, durable; return its entries."""
+        rank = self.processes.rank
+        entries = write_shard(source, self.data, self.own.keys, shard=rank, note=self.note)
+        return write_table(sorted({**entries, **self.own.wholes}.items()))
 
     def commit(self, said: Sequence[bytes]) -> bytes:
         """Write the index of all entries; in process 0."""
