@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-RUNS, STEPS, EVERY = 1, 20, 5
+RUNS, STEPS, EVERY = 3, 40, 10
 PEERS = ("none", "copy", "ours", "ours, at once", "torch.save", "dcp.async_save", "moonclip")
 
 

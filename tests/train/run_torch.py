@@ -42,7 +42,7 @@ def main(folder: str, kill_at: int = 0, every_steps: int = 3) -> None:
             callbacks=[
                 ws.Callback(after_step=kill),
                 ws.MinSaver("loss"),
-                ws.ModelSaver(every_steps, max_to_keep=2),
+                ws.ModelSaver(every_steps, max_to_keep=2, asynchronous=True),
             ],
             max_epoch=3,
         )

@@ -38,10 +38,7 @@ class Snapshot(ListedSource):
         self._metadata = {**session.metadata, KEY: text}
         run = {name: spec_of(name, array, "run") for name, array in self._arrays.items()}
         self._specs = {**session.specs, **run}
-
-    @property
-    def aliases(self) -> Mapping[str, str]:
-        return self._session.aliases
+        self._aliases = dict(session.aliases)  # a session looks for them each time it is asked
 
     @property
     def pieces(self) -> Mapping[str, Sequence[Box]]:

@@ -16,6 +16,7 @@ written anew, to a file of its own if it is much, so that it can be shared from 
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,8 +91,10 @@ def save_increment(
     base = base if base is not None and base.is_there() else Base(prefix, 0, {}, {})
     old = data_files(prefix)
     files = Files(source, own, prefix, base)
-    with removed_unless_committed(prefix, old):
-        entries = files.write(held_in(base, source.specs, own, unchanged), note, old.values())
+    with removed_unless_committed(prefix, old), ThreadPoolExecutor(1) as other:
+        known = {own[name] for name in unchanged} if unchanged is not None else None
+        held = held_in(base, alike(base, source.specs, own), known, other)
+        entries = files.write(held, note, old.values())
         commit(prefix, files.shards, with_aliases(entries, aliases_in(source, keys)))
     remove(old)
     changed = files.changed if base.entries else 0
@@ -210,32 +213,44 @@ def numbered(shared: Iterable[int], *, with_steady: bool) -> Layout:
     return Layout(moved, next(free), next(free) if with_steady else None)
 
 
+def alike(
+    base: Base, specs: Mapping[str, TensorSpec], keys: Mapping[str, bytes]
+) -> dict[bytes, Entry]:
+    """Return those of the *keys* under which *base* has a tensor of the same kind, with its entry.
+
+    One without values is none: there is nothing to share.
+    """
+    entries = base.entries
+    return {
+        key: entries[key]
+        for name, key in keys.items()
+        if key in entries
+        and entries[key].size
+        and entries[key][:2] == (specs[name].dtype, specs[name].shape)
+    }
+
+
 def held_in(
-    base: Base,
-    specs: Mapping[str, TensorSpec],
-    keys: Mapping[str, bytes],
-    unchanged: Collection[str] | None,
+    base: Base, entries: Mapping[bytes, Entry], known: Collection[bytes] | None, other: Executor
 ) -> Held:
-    """Return what tells whether *base* holds a tensor; see `save_increment`."""
+    """Return what tells whether *base* holds a tensor, one of *entries*.
+
+    Those *known* are taken to be the same, or all are compared, with the help of the *other*
+    thread.
+    """
     import numpy as np
 
-    entries = base.entries
-    alike = {
-        key
-        for name, key in keys.items()
-        if key in entries and entries[key][:2] == (specs[name].dtype, specs[name].shape)
-    }
-    if unchanged is not None:
-        known = alike & {keys[name] for name in unchanged}
-        return lambda key, values: key in known
-    if not alike:
+    if known is not None:
+        same = entries.keys() & set(known)
+        return lambda key, values: key in same
+    if not entries:
         return lambda key, values: False
     shards = Shards(base.prefix, base.shards)
 
     def held(key: bytes, values: np.ndarray) -> bool:
-        if key not in alike or not values.size:
+        if key not in entries:
             return False
-        return same_bytes(values, np.frombuffer(shards.bytes_of(entries[key]), np.uint8))
+        return same_bytes(values, np.frombuffer(shards.bytes_of(entries[key]), np.uint8), other)
 
     return held
 
