@@ -1,5 +1,7 @@
 """What is frozen does not move, bit for bit, in the user's own loop and in JaxModel."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -377,3 +379,41 @@ def test_statistics_and_counters_of_trees(models):
     counting = {"params": {"w": jnp.ones(1)}, "opt_state": (), "step": 0}
     with pytest.raises(FreezeError, match="step: a step counter"):
         ws.session_for(counting).freeze(["step"])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray])
+def test_nobody_sets_what_is_held_whatever_array_it_is(kind, net):
+    kernel = net.layers[1].kernel
+    kernel.set_value(kind(np.ones((4, 3), np.float32)))
+    frozen = ws.freeze(net, {"layers/1/kernel": ..., "norm/scale": np.s_[:2]})
+    for array in (np.zeros((4, 3), np.float32), jnp.zeros((4, 3))):
+        kernel.set_value(array)
+        net.layers[1].kernel[...] = array
+        net.norm.scale.set_value(array[:, 0] + 7)
+    frozen.verify()
+    assert net.norm.scale[...].tolist() == [1, 1, 7, 7]
+
+
+def test_what_is_pickled_is_not_held(net, models):
+    frozen = ws.freeze(net, {"norm/*": ..., "layers/*": ...})
+    expected = values(ws.session_for(net))
+    other = pickle.loads(pickle.dumps(net))
+    assert values(ws.session_for(other)).keys() == expected.keys()
+    assert type(other.norm) is nnx.BatchNorm
+    assert {type(v) for _, v in nnx.graph.iter_graph(other) if isinstance(v, nnx.Param)} == {
+        nnx.Param
+    }
+    before = np.array(other.norm.mean[...])
+    other(models.INPUTS)  # moves the statistics
+    assert (np.array(other.norm.mean[...]) != before).any()
+    frozen.verify()
+    frozen.thaw()
+
+
+def test_a_clone_of_what_is_held_is_held_as_well(net):
+    frozen = ws.freeze(net, "layers/1/kernel")
+    other = nnx.clone(net)
+    other.layers[1].kernel.set_value(jnp.zeros((4, 3)))
+    assert (other.layers[1].kernel[...] == net.layers[1].kernel[...]).all()
+    frozen.thaw()
+    assert type(nnx.clone(net).layers[1].kernel) is nnx.Param

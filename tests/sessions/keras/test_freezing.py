@@ -330,3 +330,21 @@ def test_state_is_not_frozen_by_itself(compiled, fit):
         session.freeze(["nothing"])
     with pytest.raises(ws.FreezeError, match="train_statistics=True lets them move"):
         ws.freeze(model, "norm/moving_*", train_statistics=True)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only it keeps traces")
+def test_a_trace_that_would_move_what_is_held_is_refused(compiled):
+    import tensorflow as tf
+
+    model = compiled(keras.optimizers.SGD(0.05))
+
+    @tf.function
+    def halve():
+        model.get_layer("head").kernel.assign(model.get_layer("head").kernel / 2)
+
+    kept = halve.get_concrete_function()
+    with pytest.raises(ws.FreezeError, match=r"halve.*: already traced, and would move head/kernel; a"):
+        ws.freeze(model, "head/kernel")
+    assert "head/kernel" in ws.session_for(model).optimized()
+    del kept
+    assert ws.freeze(model, "head/kernel").names == ("head/kernel",)

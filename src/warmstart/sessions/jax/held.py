@@ -21,6 +21,8 @@ from threading import local
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
@@ -28,6 +30,12 @@ from ...source import Index
 
 #: The metadata of a variable that says who holds it, and where.
 HOLDS = "warmstart_holds"
+
+#: What a variable may be set to: NumPy's arrays do as well.
+ARRAYS = (jax.Array, np.ndarray)
+
+#: Where a variable keeps its metadata.
+METADATA = "_var_metadata"
 
 #: Arguments of a layer's call that decide whether it moves statistics -> what holds them.
 MODES = {"use_running_average": True, "update_stats": False}
@@ -68,6 +76,14 @@ def held_type(base: Any) -> Any:
             if not LENT.now:
                 object.__setattr__(self, "_raw_value", kept(self, before, self._raw_value))
 
+        def __setitem__(self, index: Any, value: Any) -> None:
+            before = self._raw_value
+            if isinstance(before, np.ndarray):  # it would be written into
+                object.__setattr__(self, "_raw_value", before.copy())
+            super().__setitem__(index, value)
+            if not LENT.now:
+                object.__setattr__(self, "_raw_value", kept(self, before, self._raw_value))
+
         def set_raw_value(self, value: Any, **options: Any) -> None:
             super().set_raw_value(kept(self, self._raw_value, value), **options)
 
@@ -75,6 +91,9 @@ def held_type(base: Any) -> Any:
             object.__setattr__(
                 self, "_raw_value", kept(self, self._raw_value, variable_state.get_raw_value())
             )
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            return thawed(super().__reduce_ex__(protocol), base)
 
     Held.__name__ = Held.__qualname__ = f"Held{base.__name__}"
     return Held
@@ -86,17 +105,29 @@ def kept(variable: Any, before: Any, after: Any) -> Any:
     A value that enters or leaves the trace of a function is the same in another shape, and one
     whose memory was donated is given back by the function it went into.
     """
-    arrays = isinstance(before, jax.Array) and isinstance(after, jax.Array)
+    arrays = isinstance(before, ARRAYS) and isinstance(after, ARRAYS)
     if not arrays or isinstance(before, Tracer) != isinstance(after, Tracer):
         return after
-    if not isinstance(before, Tracer) and before.is_deleted():
+    if isinstance(before, jax.Array) and not isinstance(before, Tracer) and before.is_deleted():
         return after
     for hold in variable._var_metadata[HOLDS]:
         if hold.region is None:
             return before
         if hold.shape == after.shape == before.shape:
-            after = after.at[hold.region].set(before[hold.region])
+            after = jnp.asarray(after).at[hold.region].set(before[hold.region])
     return after
+
+
+def thawed(reduced: Any, base: Any) -> tuple[Any, ...]:
+    """Return how an object of *base* is made that is what was *reduced*, and held by nobody.
+
+    It is pickled so: a program that reads it has nobody to let it go.
+    """
+    _, _, state, *rest = reduced
+    if METADATA in state:
+        own = {key: value for key, value in state[METADATA].items() if key != HOLDS}
+        state = {**state, METADATA: own}
+    return (object.__new__, (base,), state, *rest)
 
 
 def without_gradient(value: Any, holds: tuple[Hold, ...]) -> Any:
@@ -106,7 +137,7 @@ def without_gradient(value: Any, holds: tuple[Hold, ...]) -> Any:
             return jax.lax.stop_gradient(value)
         if hold.shape == value.shape:
             still = jax.lax.stop_gradient(value[hold.region])
-            value = value.at[hold.region].set(still)
+            value = jnp.asarray(value).at[hold.region].set(still)
     return value
 
 
@@ -151,6 +182,9 @@ def held_layer_type(base: Any) -> Any:
             bound.arguments.update(fixed)
             with lending(self):
                 return base.__call__(*bound.args, **bound.kwargs)
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            return thawed(super().__reduce_ex__(protocol), base)
 
     Held.__name__ = Held.__qualname__ = f"Held{base.__name__}"
     return Held

@@ -8,9 +8,11 @@ another around it, or a loop of one's own.
     torch        likewise, once anything was compiled
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from .arrays import BACKEND
+from .variables import Variable
 
 
 def compile_anew(model: Any) -> None:
@@ -34,3 +36,17 @@ def forget(model: Any) -> None:
         from ..tf2 import traces
 
         traces.forget([v._value for v in model.variables if v._value is not None])
+
+
+def refuse_traces(model: Any, held: Iterable[Variable]) -> None:
+    """Raise FreezeError for steps of *model* that would move what is *held*, and stay as they are.
+
+    TensorFlow alone lets somebody keep such a step, which is no function that is compiled anew.
+    """
+    if BACKEND != "tensorflow":
+        return
+    from ..tf2 import traces
+
+    forget(model)
+    there = {each.name: each.live._value for each in held if each.live._value is not None}
+    traces.refuse_writers(list(there.values()), list(there))

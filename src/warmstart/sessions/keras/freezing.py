@@ -21,7 +21,7 @@ from ...source import Index, no_such_tensor
 from ..masks import mask_of
 from . import guard
 from .arrays import BACKEND
-from .compiled import compile_anew
+from .compiled import compile_anew, refuse_traces
 from .holding import (
     Statistics,
     hold,
@@ -108,6 +108,7 @@ def freeze(
         named = ", ".join(each.name for each in wanted)
         raise FreezeError(f"{named}: statistics, and train_statistics=True lets them move")
     found = [each for each in variables.by_name.values() if id(each.live) in still]
+    refuse_traces(model, found)
     return KerasFreezing(
         model,
         tuple(each.name for each in found),

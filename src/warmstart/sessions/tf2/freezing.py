@@ -76,13 +76,7 @@ def freeze(
     kept = [v for v in variables.by_name.values() if v.name in chosen]
     inner = [v.inner for v in kept]
     traces.forget(inner)
-    writers = traces.writers(inner)
-    if writers:
-        raise FreezeError(
-            f"{', '.join(writers)}: already traced, and would move {', '.join(names)}; a "
-            "tf.function is traced anew by itself, but what get_concrete_function returned or a "
-            "SavedModel brought cannot be: drop it, freeze, and get it again"
-        )
+    traces.refuse_writers(inner, names)
     return TF2Freezing(kept, regions)
 
 

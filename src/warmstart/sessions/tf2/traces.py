@@ -15,6 +15,7 @@ from tensorflow.python.eager.polymorphic_function.concrete_function import Concr
 from tensorflow.python.eager.polymorphic_function.polymorphic_function import Function
 from tensorflow.python.framework.auto_control_deps_utils import get_read_write_resource_inputs
 
+from ...errors import FreezeError
 from .guard import TRACES
 
 
@@ -30,11 +31,22 @@ def forget(variables: Collection[Any]) -> None:
             function._concrete_variable_creation_fn = None
 
 
-def writers(variables: Collection[Any]) -> list[str]:
-    """Return the names of traces that write one of the tf.Variables and cannot be made anew.
+def refuse_writers(variables: Collection[Any], names: Collection[str]) -> None:
+    """Raise FreezeError for traces that would move the tf.Variables, called *names*, for good.
 
-    Every tf.function has forgotten its own before.
+    What can be traced anew was forgotten before.
     """
+    found = writers(variables)
+    if found:
+        raise FreezeError(
+            f"{', '.join(found)}: already traced, and would move {', '.join(names)}; a "
+            "tf.function is traced anew by itself, but what get_concrete_function returned or a "
+            "SavedModel brought cannot be: drop it, freeze, and get it again"
+        )
+
+
+def writers(variables: Collection[Any]) -> list[str]:
+    """Return the names of traces that write one of the tf.Variables and cannot be made anew."""
     handles = {id(v.handle) for v in variables}
     if not any(uses(trace, handles) for trace in live(ConcreteFunction)):
         return []
