@@ -81,10 +81,46 @@ def tree_model() -> ws.JaxModel:
     return ws.JaxModel(tree, loss=loss, optimizer=optax.adamw(0.01))
 
 
+def keras_model() -> ws.KerasModel:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    made = (layers.Dense(4, name="embedding"), layers.BatchNormalization(name="norm"),
+            layers.Dense(4, "tanh", name="block"), layers.Dense(1, name="head"))  # fmt: skip
+    model = keras.Sequential([keras.Input((3,)), *made])
+    model.compile(keras.optimizers.AdamW(0.01, weight_decay=0.1), "mse", jit_compile=False)
+    return ws.KerasModel(model)
+
+
+def module_model() -> ws.TFModule:
+    import tensorflow as tf
+
+    class Module(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            random = tf.random.Generator.from_seed(0)
+            self.embedding = tf.Variable(random.normal((3, 4)))
+            self.norm = tf.Variable(tf.zeros(4))
+            self.block = tf.Variable(random.normal((4, 4)))
+            self.head = tf.Variable(random.normal((4, 1)))
+
+        def __call__(self, x: Any) -> Any:
+            return tf.tanh(tf.tanh(x @ self.embedding + self.norm) @ self.block) @ self.head
+
+    return ws.TFModule(
+        Module(),
+        loss=lambda out, target: tf.reduce_mean((out - target) ** 2),
+        optimizer=tf.keras.optimizers.AdamW(0.01, weight_decay=0.1),
+    )
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     "torch": torch_model,
     "tf": graph_model,
     "jax": tree_model,
+    "keras": keras_model,
+    "tf2": module_model,
 }
 
 
@@ -142,10 +178,14 @@ def test_statistics_of_frozen_layers_are_held(folder: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("step", [1, 3, 4, 9])
-def test_a_resumed_run_ends_with_the_same_bits(
-    folder: Path, make_model: Callable[[], Any], step: int
-) -> None:
+#: At which steps runs are cut: where a step is traced anew for each group, that takes seconds.
+CUTS = [("torch", 1), ("torch", 3), ("torch", 4), ("torch", 9), ("tf", 3), ("tf", 4), ("jax", 3),
+        ("jax", 4), ("keras", 4), ("tf2", 4)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "step"), CUTS)
+def test_a_resumed_run_ends_with_the_same_bits(folder: Path, kind: str, step: int) -> None:
+    make_model = MODELS[kind]
     train(make_model())
     whole = ws.load_vars(folder / "model-15")
     train(make_model(), resume_from=folder / f"model-{step}")

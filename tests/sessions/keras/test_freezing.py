@@ -343,7 +343,7 @@ def test_a_trace_that_would_move_what_is_held_is_refused(compiled):
         model.get_layer("head").kernel.assign(model.get_layer("head").kernel / 2)
 
     kept = halve.get_concrete_function()
-    with pytest.raises(ws.FreezeError, match=r"halve.*: already traced, and would move head/kernel; a"):
+    with pytest.raises(ws.FreezeError, match=r"halve.*: already traced, and would move head/k"):
         ws.freeze(model, "head/kernel")
     assert "head/kernel" in ws.session_for(model).optimized()
     del kept
