@@ -8,11 +8,12 @@ import pytest
 
 from warmstart.doctor.diagnose import diagnose
 from warmstart.doctor.findings import Diagnosis
-from warmstart.errors import CorruptCheckpoint
+from warmstart.errors import CheckpointError, CorruptCheckpoint
 from warmstart.files.variables import save_vars
 from warmstart.formats import open_source
 from warmstart.source import DictSource
 from warmstart.testing.toy import ToyModel, ToySession
+from warmstart.train.data import Batches
 
 from .conftest import run_into
 
@@ -37,6 +38,24 @@ def test_every_piece_of_a_whole_run_is_there(run: Path) -> None:
     assert pieces["callbacks"] == (True, "min-loss")
     length = (run / "stats.jsonl").stat().st_size
     assert pieces["monitors"] == (True, f"stats.jsonl ({length} bytes of it)")
+
+
+def test_a_folder_stands_for_what_a_resume_takes(run: Path) -> None:
+    data = run / "model-10.data-00000-of-00001"
+    data.write_bytes(bytes(data.stat().st_size))
+    found = diagnose(run)
+    assert found.path == str(run / "model-9")
+    (passed,) = found.passed_over
+    assert passed.startswith("model-10: ")
+    assert found.to_dict()["passed_over"] == [passed]
+
+
+def test_of_a_folder_without_a_sound_one_the_fault_is_said(tmp_path: Path) -> None:
+    run = run_into(tmp_path / "log", max_epoch=1)
+    for index in run.glob("model-*.index"):
+        index.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="model-5"):
+        diagnose(run)
 
 
 def test_a_checkpoint_in_mid_epoch_says_so(run: Path) -> None:
@@ -71,6 +90,28 @@ def test_what_the_run_could_not_save_is_missing_by_name(tmp_path: Path) -> None:
     assert [piece.row() for piece in found.missing] == [
         ("dropout/uniform", "NO", "nobody can save it")
     ]
+
+
+class Forgetful(ToySession):
+    def unresumable(self) -> dict[str, str]:
+        return {"table": "nobody can save it"}
+
+
+def test_so_is_what_the_run_was_told_to_do_without(tmp_path: Path) -> None:
+    model = ToyModel()
+    model.session = Forgetful(3)
+    folder = run_into(tmp_path / "log", model=model, accept="table")
+    assert [piece.name for piece in diagnose(folder).missing] == ["table"]
+    model = ToyModel()
+    model.session = Forgetful(3)
+    run_into(tmp_path / "log", model=model, accept="table", resume_from=folder / "model-6")
+    assert [piece.name for piece in diagnose(folder).missing] == ["table"]
+
+
+def test_what_is_saved_beside_the_model_is_told_by_its_name(tmp_path: Path) -> None:
+    average = Batches((np.ones(4),), 2)
+    pieces = told(diagnose(run_into(tmp_path / "log", also={"average": average})))
+    assert pieces["average"][1].startswith("pass 0, position 0")
 
 
 class Accumulating(ToyModel):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from warmstart import CorruptCheckpoint, UnsupportedCheckpoint
 from warmstart.formats import keras_h5
+from warmstart.formats.hdf5 import is_hdf5
 from warmstart.formats.hdf5.walk import MAX_DEPTH
 
 
@@ -183,3 +185,10 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\xff" * 200)
     with pytest.raises(CorruptCheckpoint, match="HDF5 cannot read it: "):
         read(tmp_path / "m.h5")
+
+
+def test_a_file_is_told_from_others_after_one_was_read(made: Any, tmp_path: Path) -> None:
+    path = made(lambda file: file.create_dataset("a", data=[1.0]))
+    read(path)
+    (tmp_path / "b.json").write_text("{}")
+    assert (is_hdf5(path), is_hdf5(tmp_path / "b.json")) == (True, False)

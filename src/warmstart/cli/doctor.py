@@ -28,5 +28,6 @@ def command(path: str, as_json: bool, **reading: Any) -> int:
         print_json(found.to_dict())
     else:
         rows = [HEADER, *(piece.row() for piece in found.pieces)]
-        print_lines([*(line.rstrip() for line in columns(rows)), "", found.verdict()])
+        passed = [f"passed over {line}" for each in found.passed_over for line in each.splitlines()]
+        print_lines([*(line.rstrip() for line in columns(rows)), "", *passed, found.verdict()])
     return 0 if found.exact else 1

@@ -10,6 +10,7 @@ from ..files.options import Reading
 from ..formats import expanded, locate, open_as
 from ..restore.slots import OBJECT_GRAPH
 from ..source import Source
+from ..train.newest import Judged, candidates, judge
 from ..train.snapshot import saved_state
 from ..train.tensorpack import STATISTICS, tensorpack_place
 from . import folders, foreign, ours
@@ -34,22 +35,43 @@ WRITERS = {
 def diagnose(path: str | Path, **options: Unpack[Reading]) -> Diagnosis:
     """Return what the checkpoint at *path* would resume of its run, and what not.
 
-    A folder stands for its latest checkpoint.  Values are not read, but for the run state: `verify`
-    does that.  *options* are those of `open`, and what cannot be read raises as it does.
+    A folder stands for the checkpoint that a resume takes, all of which is read to see that it is
+    sound.  Of a single one values are not read, but for the run state: `verify` does that.
+    *options* are those of `open`, and what cannot be read raises as it does.
     """
     place = folders.newest(expanded(path))
     kind = folders.kind_of(place)
     if kind is not None:
         return folders.diagnosed(place, kind, **options)
-    format, found = locate(place)
+    format, found, passed = meant(place)
     with noting(f"while reading {found}"), open_as(format, found, **options) as source:
         source.check(source.specs)
         state = saved_state(source)
         if state is not None:
             pieces = tuple(ours.pieces_of(source, state, found.parent))
-            return Diagnosis(shown(found), format, "warmstart", pieces)
+            return Diagnosis(shown(found), format, "warmstart", pieces, passed)
         pieces = tuple(foreign_pieces(source, found))
-        return Diagnosis(shown(found), format, writer_of(source, format, found), pieces)
+        return Diagnosis(shown(found), format, writer_of(source, format, found), pieces, passed)
+
+
+def meant(place: Path) -> tuple[str, Path, tuple[str, ...]]:
+    """Return the format and the path of what *place* stands for, and what is passed over for it."""
+    judged = list(judged_until_one_is_taken(place)) if place.is_dir() else []
+    sound = [each for each in judged if not each.fault]
+    if not sound:
+        return (*locate(place), ())
+    taken = next((each for each in sound if each.place), sound[0])
+    passed = tuple(each.why_not for each in judged if each is not taken and each.fault)
+    return (*locate(taken.path), passed)
+
+
+def judged_until_one_is_taken(folder: Path) -> Iterator[Judged]:
+    """Yield the checkpoints of *folder* in the order in which a resume looks at them."""
+    for candidate in candidates(folder):
+        judged = judge(candidate)
+        yield judged
+        if judged.place:
+            return
 
 
 def writer_of(source: Source, format: str, found: Path) -> str:

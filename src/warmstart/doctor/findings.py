@@ -52,6 +52,7 @@ class Diagnosis:
     format: str
     written_by: str
     pieces: tuple[Piece, ...]
+    passed_over: tuple[str, ...] = ()  # newer ones of its folder that a resume does not take, why
 
     @property
     def missing(self) -> tuple[Piece, ...]:
@@ -71,6 +72,7 @@ class Diagnosis:
             "written_by": self.written_by,
             "exact": self.exact,
             "pieces": [{**asdict(piece), "means": piece.means} for piece in self.pieces],
+            "passed_over": list(self.passed_over),
         }
 
     def verdict(self) -> str:

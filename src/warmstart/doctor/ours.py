@@ -46,7 +46,7 @@ def pieces_of(source: Source, state: Mapping[str, Any], folder: Path) -> Iterato
     yield Piece("epoch", True, f"{state['epoch']}, {place}")
     data = state["data"]
     yield Piece("data", data is not None, NO_PLACE if data is None else shown(data))
-    yield Piece("random states", True, ", ".join(random_states(state)))
+    yield Piece("random states", True, ", ".join(random_states(state)) + of_processes(state))
     callbacks = state["callbacks"]
     written = {key: each for key, each in callbacks.items() if is_written_file(each)}
     others = ", ".join(key for key in callbacks if key not in written)
@@ -98,6 +98,12 @@ def random_states(state: Mapping[str, Any]) -> Iterator[str]:
         yield "TensorFlow's seeds"
     if "key" in state["model"]:
         yield "JAX's key of the next step"
+
+
+def of_processes(state: Mapping[str, Any]) -> str:
+    """Return how many processes trained together, where it was not one alone."""
+    count = state.get("processes", 1)
+    return f"; of {count} processes" if count != 1 else ""
 
 
 def further(state: Mapping[str, Any]) -> Iterator[Piece]:

@@ -50,6 +50,7 @@ def resume(trainer: "Trainer", path: Path) -> None:
             resume_without_state(trainer, tensorpack_place(found, trainer.accepts("epoch")))
         else:
             refuse(faults_of(trainer, state), trainer.accepts)
+            trainer.lost = {**trainer.session.unresumable(), **lost_by(trainer.also)}
             load_place(trainer, state["data"])
         restore_variables(trainer.session, own, trainer.accept)
         if state is not None:
@@ -193,3 +194,4 @@ def refuse_lost(trainer: "Trainer", lost: Mapping[str, str]) -> None:
             + "to train without, accept that a resumed run will not end with the same bits: "
             + accepting(refused)
         )
+    trainer.lost = {**trainer.lost, **lost}

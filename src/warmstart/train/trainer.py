@@ -57,6 +57,7 @@ class Trainer:
         self.finished = False  # ended without an error
         self.resumed_from: Path | None = None
         self.passed_over: tuple[str, ...] = ()  # what was asked for a first start, and is none now
+        self.lost: Mapping[str, str] = {}  # accepted: what no checkpoint of the run holds, and why
         self.callbacks: list[Callback] = []
         self.data: Any = None
         self.also: Mapping[str, Any] = {}
@@ -161,7 +162,7 @@ class Trainer:
         self.epoch, self.step_in_epoch = starting_epoch, 0
         self.step = (starting_epoch - 1) * steps_per_epoch
         self.stopping = self.finished = self._epoch_done = False
-        self.resumed_from, self.passed_over = None, ()
+        self.resumed_from, self.passed_over, self.lost = None, (), {}
         self._metrics = EpochMetrics()
 
     def _initialize(self, session_init: Any, resume_from: str | Path | None) -> None:
@@ -240,6 +241,7 @@ class Trainer:
             "session": self.session.state(),
             "callbacks": {c.key: c.state() for c in self.callbacks if c.key},
             "also": {name: place.state() for name, place in self._beside.items()},
+            **({"not_saved": dict(sorted(self.lost.items()))} if self.lost else {}),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:

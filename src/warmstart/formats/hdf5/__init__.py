@@ -15,7 +15,7 @@ Source: the HDF5 File Format Specification 3.0, and h5py 3.14.
 
 from pathlib import Path
 
-from ...binary.window import opened
+from ...binary import window
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 #: Where a file may begin: after a user block, whose size is one of these (or a larger power of 2).
@@ -24,7 +24,7 @@ USER_BLOCKS = (0, 512, 1024, 2048)
 
 def is_hdf5(path: Path) -> bool:
     """Return whether the file begins as HDF5 does, perhaps after a user block."""
-    with opened(path) as file:
+    with window.opened(path) as file:  # `opened` is a module of this package
         for begin in USER_BLOCKS:
             file.seek(begin)
             if file.read(len(MAGIC)) == MAGIC:
