@@ -32,7 +32,10 @@ class TrainConfig:
         check_trainable(self.model)
 
     def resume_from(self) -> Path | None:
-        """Return the checkpoint to go on from, None to begin anew."""
+        """Return the checkpoint to go on from, None to begin anew.
+
+        Every process of a run calls it; what process 0 returns is what counts.
+        """
         return None
 
 
@@ -55,7 +58,8 @@ class AutoResumeTrainConfig(TrainConfig):
         if asked and not self.always_resume:
             return None
         savers = [c for c in listed(self.callbacks or ()) if isinstance(c, ModelSaver)]
-        return checkpoint_to_resume(savers[0].checkpoint_dir if savers else None)
+        processes = replace(Trainer(self.model).session.processes, timeout=self.process_timeout)
+        return checkpoint_to_resume(savers[0].checkpoint_dir if savers else None, processes)
 
 
 def launch_train(config: TrainConfig) -> Trainer:
@@ -75,11 +79,9 @@ def chosen(config: TrainConfig, processes: Processes) -> Path | None:
     """Return the checkpoint to go on from, the same one in all *processes*."""
     processes = replace(processes, timeout=config.process_timeout)
 
-    def say() -> bytes:
-        path = config.resume_from()
-        return b"" if path is None else os.fsencode(path.absolute())
-
+    path = config.resume_from()
     if processes.count == 1:
-        return config.resume_from()
-    path = processes.agree("choosing the checkpoint to go on from", say)
-    return Path(os.fsdecode(path)) if path else None
+        return path
+    said = b"" if path is None else os.fsencode(Path(path).absolute())
+    agreed = processes.agree("choosing the checkpoint to go on from", lambda: said)
+    return Path(os.fsdecode(agreed)) if agreed else None

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from ..binary.ahead import memory, size_of
@@ -24,7 +25,9 @@ from ..binary.mirror import by_url, shown
 from ..errors import CheckpointError, ResumeError, full_text
 from ..formats import files_of, locate, open_as
 from ..formats.tf_bundle.state import FILE_NAME, State, read_state
+from ..processes import ALONE, Processes
 from . import logger
+from .newest_together import Read, follow, led
 from .snapshot import saved_state
 from .tensorpack import tensorpack_place
 
@@ -75,14 +78,21 @@ class Choice:
 
 
 @by_url()
-def checkpoint_to_resume(checkpoint_dir: str | os.PathLike[str] | None) -> Path | None:
+def checkpoint_to_resume(
+    checkpoint_dir: str | os.PathLike[str] | None, processes: Processes = ALONE
+) -> Path | None:
     """Return the newest sound checkpoint in the folder, None when there is not even an unsound one.
 
     It is the one that the file `checkpoint` names, or was about to name when the run was killed.
-    What is passed over is said in a warning.
+    What is passed over is said in a warning.  Several *processes* all call this, and each reads
+    its share; process 0 alone has something to return.
     """
     folder = logger.folder_for(checkpoint_dir)
-    choice = choose(folder)
+    if not processes.first:
+        follow(processes)
+        return None
+    look = partial(choose, folder)
+    choice = look() if processes.count == 1 else led(processes, look)
     if choice.chosen is not None:
         tell(choice.chosen, choice.passed)
         return choice.chosen.path
@@ -95,11 +105,14 @@ def checkpoint_to_resume(checkpoint_dir: str | os.PathLike[str] | None) -> Path 
     return None
 
 
-def choose(folder: Path) -> Choice:
-    """Return what a run in *folder* goes on from; nothing is said or changed."""
+def choose(folder: Path, read: Read | None = None) -> Choice:
+    """Return what a run in *folder* goes on from; nothing is said or changed.
+
+    *read* reads all of a candidate, by default `read_whole`.
+    """
     passed: list[Judged] = []
     for candidate in candidates(folder):
-        judged = judge(candidate)
+        judged = judge(candidate, read)
         if judged.place:
             return Choice(judged, tuple(passed))
         passed.append(judged)
@@ -174,14 +187,14 @@ def newest_first(folder: Path) -> list[Path]:
     return [folder / f"model-{step}" for step in steps]
 
 
-def judge(candidate: Candidate) -> Judged:
+def judge(candidate: Candidate, read: Read | None = None) -> Judged:
     """Return whether every byte of *candidate* is right, and whether it is a run's."""
     path, rank = candidate.path, candidate.rank
     try:
         if rank is Rank.NAMED:
             read_state(path.parent)  # says what is wrong with it
         format, path = locate(path)
-        is_run = read_whole(format, path)
+        is_run = (read or read_whole)(format, path)
     except CheckpointError as error:
         return Judged(path, rank, fault=full_text(error))
     try:
