@@ -12,33 +12,49 @@ from warmstart.proving.kills import Kill, Pace, aims, pace_of
 from warmstart.proving.watching import Watch, cut_short, save_lengths
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def whole(folder: Path) -> Path:
+    """Fill *folder* with two checkpoints, and return it."""
     for step in (1, 2):
-        save_vars({"w": np.ones(3)}, tmp_path / f"model-{step}")
-    write_state(tmp_path, "model-2", ["model-1", "model-2"])
-    return tmp_path
+        save_vars({"w": np.ones(3)}, folder / f"model-{step}")
+    write_state(folder, "model-2", ["model-1", "model-2"])
+    return folder
 
 
-def test_a_whole_folder_was_not_cut_short(folder: Path) -> None:
-    assert cut_short(folder) == ""
+@pytest.fixture
+def watch(tmp_path: Path) -> Watch:
+    """The watch on a folder with two checkpoints that has been there all the while."""
+    watch = Watch(tmp_path)
+    whole(tmp_path)
+    return watch
 
 
-def test_a_temporary_file_is_the_sign_of_a_save(folder: Path) -> None:
-    (folder / "below").mkdir()
-    (folder / f"below/.model-3.index.1-a{TEMPORARY}").touch()
-    assert cut_short(folder) == f".model-3.index.1-a{TEMPORARY}"
+def test_a_whole_folder_was_not_cut_short(watch: Watch) -> None:
+    assert cut_short(watch) == ""
 
 
-def test_so_are_data_without_an_index(folder: Path) -> None:
-    save_vars({"w": np.ones(3)}, folder / "model-3")
-    (folder / "model-3.index").unlink()
-    assert cut_short(folder) == "model-3 is torn"
+def test_a_temporary_file_is_the_sign_of_a_save(watch: Watch) -> None:
+    (watch.folder / "below").mkdir()
+    (watch.folder / f"below/.model-3.index.1-a{TEMPORARY}").touch()
+    assert cut_short(watch) == f".model-3.index.1-a{TEMPORARY}"
+    assert cut_short(Watch(watch.folder)) == "", "what an earlier kill left is no sign"
 
 
-def test_so_is_a_checkpoint_that_is_not_pointed_to(folder: Path) -> None:
-    write_state(folder, "model-1", ["model-1"])
-    assert cut_short(folder) == "model-2 is whole, and `checkpoint` does not point to it yet"
+def test_so_are_data_without_an_index(watch: Watch) -> None:
+    save_vars({"w": np.ones(3)}, watch.folder / "model-3")
+    (watch.folder / "model-3.index").unlink()
+    assert cut_short(watch) == "model-3 is torn"
+    assert cut_short(Watch(watch.folder)) == ""
+
+
+def test_so_is_a_checkpoint_that_is_not_pointed_to(watch: Watch) -> None:
+    write_state(watch.folder, "model-1", ["model-1"])
+    assert cut_short(watch) == "model-2 is whole, and `checkpoint` does not point to it yet"
+
+
+def test_a_folder_that_cannot_be_read_shows_nothing(watch: Watch) -> None:
+    (watch.folder / "checkpoint").unlink()
+    (watch.folder / "checkpoint").write_bytes(b"\xff")
+    assert cut_short(watch) == ""
 
 
 def test_changes_are_seen(tmp_path: Path) -> None:
@@ -70,9 +86,9 @@ def test_files_that_are_there_for_a_moment_are_remembered(tmp_path: Path) -> Non
     (tmp_path / "old.npz").unlink()
     watch.look(2.0)
     assert watch.passing == {"new.tmp.npz"}
-    assert cut_short(tmp_path, watch.passing) == ""
+    assert cut_short(watch, watch.passing) == ""
     (tmp_path / "new.tmp.npz").touch()
-    assert cut_short(tmp_path, watch.passing) == "new.tmp.npz"
+    assert cut_short(watch, watch.passing) == "new.tmp.npz"
 
 
 def test_a_pace_begins_with_the_first_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from .processes import Process
 from .watching import Watch, cut_short, save_lengths
 
 #: Changes of the folder at which a save is looked for before a kill that aims at one gives up.
-LOOKS = 20
+LOOKS = 8
 
 LEAST = 0.2  # seconds of work below which there is no time to be killed in
 
@@ -108,7 +108,7 @@ def go_into_a_save(process: Process, watch: Watch, pace: Pace, aim: Aim) -> None
                 return
         time.sleep(aim.into_save * left / LOOKS)
         process.hold()
-        if cut_short(watch.folder, pace.passing):
+        if cut_short(watch, pace.passing):
             return
         process.release()
 
@@ -125,5 +125,5 @@ def now(process: Process, watch: Watch, pace: Pace) -> Kill | None:
     """Kill *process*; None when it has just ended by itself."""
     seconds = process.seconds
     process.kill()
-    evidence = cut_short(watch.folder, pace.passing)
+    evidence = cut_short(watch, pace.passing)
     return Kill(seconds, evidence) if (process.code() or 0) < 0 else None

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,11 +41,18 @@ class Watch:
     folder: Path
     times: list[float] = field(default_factory=list)
     passing: set[str] = field(default_factory=set)  # names of files that were there for a moment
+    _first: Seen = field(default_factory=dict)
     _last: Seen = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._last = seen_in(self.folder)
+        self._first = self._last = seen_in(self.folder)
+
+    def new(self) -> list[str]:
+        """Return the paths of the files that are new or changed since the watch began."""
+        return [
+            path for path, what in seen_in(self.folder).items() if self._first.get(path) != what
+        ]
 
     def look(self, seconds: float) -> bool:
         """Return whether the folder has changed since the last look; *seconds* is now."""
@@ -89,29 +96,38 @@ def save_lengths(times: list[float]) -> list[float]:
     return lengths
 
 
-def cut_short(folder: Path, passing: Collection[str] = ()) -> str:
-    """Return what in *folder* shows that a save was stopped on its way; "" when nothing does.
+def cut_short(watch: Watch, passing: Collection[str] = ()) -> str:
+    """Return what shows that a save was stopped on its way since the watch began; "" if nothing.
 
     That is a temporary file, known by its name or one of those that are only *passing*, a
     checkpoint that is torn, or one that is whole while the file `checkpoint` does not point to it
     yet.
     """
-    for place, below, files in os.walk(folder):
+    new = {Path(path).name for path in watch.new()}
+    for place, below, files in os.walk(watch.folder):
         below.sort()
-        if left := sorted({*below, *files}.intersection(passing)):
-            return left[0]
-        try:
-            found = survey(place)
-        except CheckpointError:
-            continue
-        if found.leftovers:
-            return found.leftovers[0].name
-        torn = [entry for entry in found.checkpoints if entry.sound is False]
-        if torn:
-            return f"{torn[-1].name} is torn"
-        if ahead := not_pointed_to(Path(place), found.stands_for):
-            return f"{ahead} is whole, and `checkpoint` does not point to it yet"
+        for name, what in signs_in(Path(place), {*below, *files}.intersection(passing)):
+            if any(each.startswith(name) for each in new):
+                return what
     return ""
+
+
+def signs_in(folder: Path, passing: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield what *folder* has of a save that was stopped: a name, and what is the matter with it.
+
+    The file is called so, or begins so.
+    """
+    yield from ((name, name) for name in sorted(passing))
+    try:
+        found = survey(folder)
+        ahead = not_pointed_to(folder, found.stands_for)
+    except CheckpointError:
+        return
+    yield from ((left.name, left.name) for left in found.leftovers)
+    torn = [entry.name for entry in found.checkpoints if entry.sound is False]
+    yield from ((name, f"{name} is torn") for name in reversed(torn))
+    if ahead:
+        yield ahead, f"{ahead} is whole, and `checkpoint` does not point to it yet"
 
 
 def not_pointed_to(folder: Path, latest: str | None) -> str:
