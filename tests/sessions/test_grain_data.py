@@ -11,6 +11,8 @@ from grain.sharding import NoSharding
 from warmstart.testing.data import DataContract
 from warmstart.train.data import Batches, place_in, placed
 
+FEW = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+
 
 class Noise(grain.transforms.RandomMap):
     def random_map(self, element: Any, rng: np.random.Generator) -> Any:
@@ -43,14 +45,14 @@ class TestRepeated(DataContract):
     batches = 7  # 14 / 3 a pass
 
     def make(self) -> Any:
-        return placed(dataset().repeat().batch(3).to_iter_dataset())
+        return placed(dataset().repeat().batch(3).to_iter_dataset(FEW))
 
 
 class TestAnIterator(DataContract):
     batches = 5
 
     def make(self) -> Any:
-        return placed(iter(dataset().batch(3).to_iter_dataset()))
+        return placed(iter(dataset().batch(3).to_iter_dataset(FEW)))
 
 
 class TestDataLoader(DataContract):
@@ -65,7 +67,7 @@ class TestDataLoader(DataContract):
 def test_what_the_length_of_a_pass_is() -> None:
     assert len(placed(dataset().batch(3))) == 5
     with pytest.raises(TypeError, match="has no len"):
-        len(placed(dataset().batch(3).to_iter_dataset()))
+        len(placed(dataset().batch(3).to_iter_dataset(FEW)))
 
 
 def test_other_data_are_left_to_others() -> None:
