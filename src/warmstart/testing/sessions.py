@@ -22,6 +22,7 @@ from ..sessions import session_for
 from ..sessions.base import Session
 from ..source import DictSource
 from ..spec import ROLES, spec_of
+from ..train.staging import Staging
 from .data import through_a_checkpoint
 
 Train = Callable[[int], None]
@@ -113,6 +114,17 @@ class SessionContract(ABC):
         before = hashes(session)
         train(1)
         assert set(trainable(session)) <= changed(before, session)
+
+    def test_a_staged_state_stays_while_training_goes_on(self) -> None:
+        """What a save beside the training reads; and a step later it is told what has moved."""
+        session, train = self.made(steps=1)
+        before, staging = hashes(session), Staging()
+        staged, _ = staging.take(session)
+        train(1)
+        assert {name: hash_of(staged.read(name)) for name in staged.specs} == before
+        moved = changed(before, session) & before.keys()
+        _, unchanged = staging.take(session)
+        assert unchanged == before.keys() - moved
 
     def test_what_is_frozen_stays_and_moves_again_when_thawed(self) -> None:
         session, train = self.made(steps=2)  # so that there is momentum

@@ -98,11 +98,21 @@ def unclaimed(places: Iterable[tuple[int, int, int]], shards: Shards) -> Iterato
     for shard, offset, size in places:
         taken.setdefault(shard, []).append((offset, offset + size))
     for path, (shard, nbytes) in shards.sizes().items():
+        shared = ", but may to one of a checkpoint that shares the file" if is_shared(path) else ""
         end = 0
         for begin, next_end in [*sorted(taken.get(shard, [])), (nbytes, nbytes)]:
             if begin > end and not is_padding(shards, shard, end, min(begin, nbytes)):
-                yield f"bytes {end} to {min(begin, nbytes)} of {path.name} belong to no tensor"
+                run = f"bytes {end} to {min(begin, nbytes)} of {path.name}"
+                yield f"{run} belong to no tensor{shared}"
             end = max(end, next_end)
+
+
+def is_shared(path: Path) -> bool:
+    """Return whether the file at *path* has other names, as data files that are shared do."""
+    try:
+        return path.stat().st_nlink > 1
+    except OSError:  # gone since it was opened
+        return False
 
 
 def is_padding(shards: Shards, shard: int, begin: int, end: int) -> bool:
