@@ -1,8 +1,11 @@
 """Saves of every format, stopped at every point: the old checkpoint is found, or the new."""
 
+import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ from warmstart import formats
 from warmstart.binary import stream
 from warmstart.binary.atomic import TEMPORARY
 from warmstart.errors import CheckpointError, SaveError
+from warmstart.formats.tf_bundle import writer
 from warmstart.source import DictSource
 from warmstart.testing.crashes import Fault, Point, Trial, copied, record, trials, undurable
 
@@ -244,3 +248,30 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         [*UNSHARE, str(tmp_path), *script], capture_output=True, text=True, check=False
     )
     assert (done.stdout.splitlines(), done.stderr) == (["old True"] * 4, "")
+
+
+class Slow(DictSource):
+    """A source that says when it is read, and takes its time."""
+
+    def __init__(self, said: int) -> None:
+        super().__init__({"w": np.zeros(5000)})
+        self._said = said
+
+    def read(self, name: str) -> np.ndarray:
+        os.write(self._said, b"1")
+        time.sleep(0.3)
+        return super().read(name)
+
+
+def test_a_bundle_does_not_mix_with_that_of_a_process_killed_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, said = os.pipe()
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(writer, "commit", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        formats.save_source(Slow(said), tmp_path / "m")
+    os.read(heard, 1)
+    formats.save_source(NEW, tmp_path / "m")
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert find("m", tmp_path) == "new"

@@ -141,6 +141,23 @@ def test_a_disk_that_became_read_only_stays_so(template: Path) -> None:
     assert find(template) == OLD
 
 
+def test_what_cannot_be_forked_is_cut_off_without_tidying_up(
+    template: Path, tmp_path: Path
+) -> None:
+    def tidy(folder: Path) -> None:
+        try:
+            careful(folder)
+        finally:
+            (folder / "file.new").unlink(missing_ok=True)
+
+    scratch = tmp_path / "scratch"
+    cut = list(trials(template, tidy, find, Fault.CUT_OFF, scratch))
+    assert [trial.found for trial in cut] == [OLD, OLD, OLD, OLD, NEW, NEW]
+    assert [trial.files for trial in cut][1:4] == [("file", "file.new")] * 3
+    every_third = trials(template, tidy, find, Fault.CUT_OFF, scratch, stride=3)
+    assert [trial.point.index for trial in every_third] == [0, 3]
+
+
 def test_half_a_write_is_gone_on_with(template: Path, tmp_path: Path) -> None:
     halved = trials(template, careful, find, Fault.SHORT, tmp_path / "scratch")
     assert [trial.found for trial in halved] == [NEW]

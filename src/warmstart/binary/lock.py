@@ -86,10 +86,12 @@ class Lock:
         if self.count:
             return
         HELD.pop(self.path, None)
-        if self._is_mine():
-            with suppress(OSError):
-                self.path.unlink()
-        self.forget()
+        try:
+            if self._is_mine():
+                with suppress(OSError):
+                    self.path.unlink()
+        finally:
+            self.forget()
 
     def forget(self) -> None:
         """Close the file and say nothing to anybody."""

@@ -34,7 +34,7 @@ from typing import Any
 from unittest import mock
 
 from ..binary import folder as folders
-from ..binary import stream
+from ..binary import lock, stream
 from ..errors import CheckpointError
 
 EXCHANGE = "exchange"  # of two folders' names
@@ -58,10 +58,17 @@ class Fault(Enum):
     SHORT = "the system takes half of a write, and the rest when it is asked again"
     KILLED = "the process is killed before the call"
     TORN = "the process is killed when half of a write is done"
+    CUT_OFF = "the same as killed, as far as files can tell, for what cannot be forked"
+
+
+class CutOff(BaseException):
+    """Raised at every call from the one on at which the process would have been killed."""
 
 
 #: What the system says to a fault.
 ERRORS = {Fault.FULL: errno.ENOSPC, Fault.FAILING: errno.EIO, Fault.READ_ONLY: errno.EROFS}
+#: Faults that do not pass.
+LASTING = (Fault.READ_ONLY, Fault.CUT_OFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +112,16 @@ def trials(
     find: Callable[[Path], Any],
     fault: Fault,
     scratch: Path,
+    *,
+    stride: int = 1,
 ) -> Iterator[Trial]:
-    """Yield a trial for every point of *save* that allows *fault*; see the module.
+    """Yield a trial for every point of *save* that allows *fault*, or every *stride*-th of them.
 
     The save may raise CheckpointError, which the trial holds; any other error goes through.
     """
     whole = copied(template, scratch)
-    for point in record(lambda: save(whole)):
-        if not point.allows(fault):
-            continue
+    points = [point for point in record(lambda: save(whole)) if point.allows(fault)]
+    for point in points[::stride]:
         folder = copied(template, scratch)
         watch = Watch(fault, point.index)
         run = killed if fault in (Fault.KILLED, Fault.TORN) else stopped
@@ -136,6 +144,8 @@ def stopped(save: Callable[[Path], object], folder: Path, watch: "Watch") -> Che
             save(folder)
     except CheckpointError as error:
         return error
+    except CutOff:
+        lock.forget_all()  # as the system does for a process that is killed
     return None
 
 
@@ -189,12 +199,14 @@ class Watch:
         """Note a call; return False if only half of its bytes shall be written."""
         point = Point(len(self.points), call, path_of(place), nbytes, os.fsdecode(to))
         self.points.append(point)
-        lasts = self._fault is Fault.READ_ONLY and point.index > self._stop
+        lasts = self._fault in LASTING and 0 <= self._stop < point.index
         if point.index != self._stop and not lasts:
             return True
         if self._fault in ERRORS:
             code = ERRORS[self._fault]
             raise OSError(code, os.strerror(code), point.path)
+        if self._fault is Fault.CUT_OFF:
+            raise CutOff(point)
         if self._fault is Fault.KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
         return False

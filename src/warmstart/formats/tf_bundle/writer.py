@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...binary.alone import alone_in
 from ...binary.atomic import replacing
 from ...binary.checksum import mask
 from ...binary.stream import Stream
@@ -45,13 +46,14 @@ def save_bundle(source: Source, prefix: Path) -> None:
     """Write *source* as the bundle *prefix*; see `Format.save_source`."""
     keys, note = checked(source)
     prefix = Path(os.path.realpath(prefix.parent)) / prefix.name
-    old = data_files(prefix)
-    shards = free_count(old.values())
     own = {name: keys[name].encode() for name in source.specs}
-    with removed_unless_committed(prefix, old):
-        entries = write_shard(source, data_of(prefix, 0, shards), own, note=note)
-        commit(prefix, shards, with_aliases(entries, aliases_in(source, keys)))
-    remove(old)
+    with alone_in(prefix.parent):  # two processes would choose one name for their data
+        old = data_files(prefix)
+        shards = free_count(old.values())
+        with removed_unless_committed(prefix, old):
+            entries = write_shard(source, data_of(prefix, 0, shards), own, note=note)
+            commit(prefix, shards, with_aliases(entries, aliases_in(source, keys)))
+        remove(old)
 
 
 def checked(source: Source) -> tuple[dict[str, str], str | None]:
