@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from .errors import NoSuchTensor
 from .spec import TensorSpec, spec_of
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 
 #: What can stand between the brackets of an array: integers, slices, `...`, or a tuple of them.
 Index = Any
+
+
+class PartRead(NamedTuple):
+    """A run of the bytes of a stored tensor, and the CRC-32C of both."""
+
+    tensor: str  # which one, in words that no other has
+    begin: int
+    size: int
+    crc: int
+    total: int  # bytes of the tensor
+    expected: int  # its checksum as it was written
 
 
 class Source(ABC):
@@ -53,6 +64,13 @@ class Source(ABC):
         So a format that can reads nothing beyond it, not even to check a checksum of more.
         """
         return self.read_slice(name, box)
+
+    def parts_read(self) -> "Sequence[PartRead]":
+        """Return what `read_piece` has read of stored tensors, whose checksums are of all of them.
+
+        What one process cannot check, several can that have read all of a tensor between them.
+        """
+        return ()
 
     def read_all(self) -> "dict[str, np.ndarray]":
         """Return every tensor; a format may do this faster than one by one."""
@@ -314,6 +332,9 @@ class View(ListedSource):
 
     def read_piece(self, name: str, box: "Box") -> "np.ndarray":
         return self._source.read_piece(self._old(name), box)
+
+    def parts_read(self) -> Sequence[PartRead]:
+        return self._source.parts_read()
 
     def check(self, names: Iterable[str]) -> None:
         self._source.check(map(self._old, names))

@@ -83,6 +83,16 @@ def mask(crc: int) -> int:
     return (((crc >> 15) | (crc << 17)) + MASK) & WORD
 
 
+def unmask(masked: int) -> int:
+    """Return the checksum that files hold as *masked*.
+
+    >>> unmask(mask(12345))
+    12345
+    """
+    rotated = (masked - MASK) & WORD
+    return ((rotated << 15) | (rotated >> 17)) & WORD
+
+
 def masked(crcs: "np.ndarray") -> "np.ndarray":
     """Return an array of checksums, uint32, as files hold them."""
     summed: np.ndarray = (crcs >> 15 | crcs << 17) + crcs.dtype.type(MASK)

@@ -4,14 +4,16 @@ Every process plans for whole variables, alike, and then reads and assigns what 
 assigns before all have checked theirs, so that nothing is half done in any of them.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..binary.checksum import combine
 from ..boxes import Box, box_shape, box_text, common, moved, whole_box
-from ..errors import noting
+from ..errors import CorruptCheckpoint, noting
 from ..sessions.base import Session
-from ..source import Source
+from ..source import PartRead, Source
 from ..spec import TensorSpec
 from .cutting import value_at
 from .plan import Match, Part
@@ -96,3 +98,50 @@ def filled(piece: Piece, box: Box, array: "np.ndarray", session: Session) -> "np
     own = np.array(session.read_slice(target.name, piece.box))
     own[moved(box, piece.box)] = values
     return own.reshape(box_shape(piece.box))
+
+
+def said_of_parts(parts: Sequence[Part]) -> bytes:
+    """Return what this process has read of tensors that others read the rest of, for all of them.
+
+    A checksum is one of a whole tensor: together they can tell whether it is right.
+    """
+    return json.dumps([part.source.parts_read() for part in parts]).encode()
+
+
+def refuse_damaged(parts: Sequence[Part], said: Sequence[bytes]) -> bytes:
+    """Raise CorruptCheckpoint naming every tensor that the processes together found damaged."""
+    by_process = [json.loads(text) for text in said]
+    rows = []
+    for number, part in enumerate(parts):
+        read = [PartRead(*each) for of_one in by_process for each in of_one[number]]
+        rows += [f"  {part.label}: {tensor}" for tensor in damaged(read)]
+    if rows:
+        raise CorruptCheckpoint(
+            "\n".join(
+                ["checksums are not those that were written; nothing was assigned, the data of "
+                 "these are damaged:", *rows]
+            )
+        )  # fmt: skip
+    return b""
+
+
+def damaged(read: Iterable[PartRead]) -> list[str]:
+    """Return the tensors whose parts, where all are there, have another checksum than they should.
+
+    >>> from warmstart.binary.checksum import crc32c
+    >>> a, b = PartRead("w", 0, 2, crc32c(b"ab"), 3, crc32c(b"abc")), PartRead("w", 2, 1, 0, 3, 0)
+    >>> damaged([b, a, a]), damaged([a, a])
+    (['w'], [])
+    """
+    by_tensor: dict[str, dict[tuple[int, int], PartRead]] = {}
+    for part in read:
+        by_tensor.setdefault(part.tensor, {})[part.begin, part.size] = part
+    found = []
+    for tensor, parts in by_tensor.items():
+        crc = end = 0
+        for _, part in sorted(parts.items()):
+            if part.begin == end:
+                crc, end = combine(crc, part.crc, part.size), end + part.size
+        if end == part.total and crc != parts[min(parts)].expected:
+            found.append(tensor)
+    return found

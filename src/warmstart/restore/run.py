@@ -14,6 +14,7 @@ that fails to set a variable of the right shape and dtype.  The error then says 
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,14 @@ from ..sessions.base import Session
 from ..source import DictSource, Source
 from ..spec import TensorSpec
 from .explain import mismatch_error, warnings_of
-from .pieces import Piece, assigned, values_of, without_pieces
+from .pieces import (
+    Piece,
+    assigned,
+    refuse_damaged,
+    said_of_parts,
+    values_of,
+    without_pieces,
+)
 from .plan import Match, Part, Plan
 from .recipe import forget, value_from
 from .report import Report
@@ -51,10 +59,11 @@ def carry_out(plan: Plan, parts: Sequence[Part], session: Session) -> Report:
         check_ties(plan, parts)
         check_values(wanted, pieces, parts)
         session.check_initial([name for name in session.specs if name not in plan.matches])
-        return b""
+        return said_of_parts(parts)
 
     if session.pieces:  # and so in every process of the model
-        session.processes.settle("checking what the model starts from", check)
+        what = "checking what the model starts from"
+        session.processes.settle(what, check, partial(refuse_damaged, parts))
     else:
         check()
     slots = slot_fates(plan, parts, session)

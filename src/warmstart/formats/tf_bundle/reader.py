@@ -6,7 +6,7 @@
 What an entry's bytes stand for, and when they are copied, is in `values`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from ...errors import (
     noting,
 )
 from ...source import Index as Bracket
-from ...source import Source, no_such_tensor
+from ...source import PartRead, Source, no_such_tensor
 from ...spec import TensorSpec
 from .. import notes
 from .index import NOTE, Index, Specs
@@ -82,6 +82,9 @@ class BundleSource(Source):
         key, entry = self._entry(name)
         with noting(f"in tensor {key!r}"):
             return self._values.part(key, entry, box, thrifty=True)
+
+    def parts_read(self) -> Sequence[PartRead]:
+        return self._values.parts_read()
 
     def read_all(self) -> "dict[str, np.ndarray]":
         from .bulk import read_alike

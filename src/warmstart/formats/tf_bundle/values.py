@@ -10,11 +10,12 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
-from ...binary.checksum import crc32c_of, mask
+from ...binary.checksum import crc32c_of, mask, unmask
 from ...boxes import Box, bounded, box_shape, common, put_together, whole_box
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...source import Index as Bracket
-from ...spec import NUMPY_NAMES, numpy_dtype
+from ...source import PartRead
+from ...spec import NUMPY_NAMES, numpy_dtype, shape_text
 from ..slicing import part_of
 from .index import Index
 from .places import check_size
@@ -44,6 +45,7 @@ class Values:
         self._big_endian = index.header.big_endian
         self.foreign = self._big_endian != (sys.byteorder == "big")
         self._sound: set[Entry] = set()  # those whose checksum was right
+        self._parts: dict[tuple[Entry, int, int], int] = {}  # runs of others: their checksums
 
     def whole(self, name: str, entry: Entry) -> "np.ndarray":
         """Return the tensor *name* of *entry*, in one piece or several."""
@@ -129,7 +131,22 @@ class Values:
         if self._verify and (size == entry.size if thrifty else enough):
             self._verify_once(entry, self._shards.bytes_of(entry))
         cut = entry._replace(offset=entry.offset + run.begin * itemsize, size=size)
-        return np.asarray(self._array(entry, self._shards.bytes_of(cut), run.shape)[run.index])
+        data = self._shards.bytes_of(cut)
+        part = np.asarray(self._array(entry, data, run.shape)[run.index])
+        if thrifty and self._verify and part.size * itemsize == size < entry.size:
+            place = entry, run.begin * itemsize, size
+            self._parts[place] = self._parts.get(place) or crc32c_of(data)
+        return part
+
+    def parts_read(self) -> list[PartRead]:
+        """Return the runs of entries that were read thriftily."""
+        return [
+            PartRead(
+                f"{entry.dtype} {shape_text(entry.shape)} at byte {entry.offset} of data file "
+                f"{entry.shard}", begin, size, crc, entry.size, unmask(entry.crc),
+            )
+            for (entry, begin, size), crc in self._parts.items()
+        ]  # fmt: skip
 
     def _array(self, entry: Entry, data: memoryview, shape: tuple[int, ...]) -> "np.ndarray":
         """Return *data*, values of *entry*, as an array over them."""
