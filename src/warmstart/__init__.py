@@ -101,7 +101,6 @@ if TYPE_CHECKING:
     from .train.deep import DeepVerification as DeepVerification
     from .train.deep import verify_deep as verify_deep
     from .train.monitors import JSONWriter as JSONWriter
-    from .train.monitors import TensorBoardWriter as TensorBoardWriter
     from .train.predict import OfflinePredictor as OfflinePredictor
     from .train.predict import PredictConfig as PredictConfig
     from .train.progress import ProgressBar as ProgressBar
@@ -112,6 +111,7 @@ if TYPE_CHECKING:
     from .train.repair import repair as repair
     from .train.retention import Best as Best
     from .train.saver import ModelSaver as ModelSaver
+    from .train.tensorboard import TensorBoardWriter as TensorBoardWriter
     from .train.trainer import Trainer as Trainer
     from .train.unfreezing import GradualUnfreezing as GradualUnfreezing
     from .train.update_ops import RunUpdateOps as RunUpdateOps
@@ -195,7 +195,8 @@ PUBLIC: dict[str, str] = {
     **dict.fromkeys(("Moved", "first_moved"), "train.proof"),
     "GradualUnfreezing": "train.unfreezing",
     "ProgressBar": "train.progress",
-    **dict.fromkeys(("JSONWriter", "TensorBoardWriter"), "train.monitors"),
+    "JSONWriter": "train.monitors",
+    "TensorBoardWriter": "train.tensorboard",
     "Batches": "train.data",
     **dict.fromkeys(("OfflinePredictor", "PredictConfig"), "train.predict"),
     "Diagnosis": "doctor.findings",

@@ -10,8 +10,8 @@ import pytest
 
 from warmstart.freezing.watching import CheckGradient, SummaryGradient
 from warmstart.testing.toy import ToyModel
-from warmstart.train.monitors import TensorBoardWriter, histogram
 from warmstart.train.saver import ModelSaver
+from warmstart.train.tensorboard import TensorBoardWriter, histogram
 from warmstart.train.trainer import Trainer
 
 Train = Callable[..., Trainer]

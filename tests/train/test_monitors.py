@@ -11,7 +11,9 @@ import pytest
 from warmstart.errors import MissingDependency, ResumeError
 from warmstart.testing.callbacks import CallbackContract
 from warmstart.train.callback import Callback
-from warmstart.train.monitors import JSONWriter, TensorBoardWriter
+from warmstart.train.monitors import JSONWriter
+from warmstart.train.saver import ModelSaver
+from warmstart.train.tensorboard import SUFFIX, TensorBoardWriter
 from warmstart.train.trainer import Trainer
 
 Train = Callable[..., Trainer]
@@ -98,8 +100,6 @@ def test_tensorboard_shows_each_epoch_of_a_resumed_run_once(folder: Path, train:
     train(callbacks=[TensorBoardWriter(folder=folder / "whole")])
     whole = shown_by_tensorboard(folder / "whole")
 
-    from warmstart.train.saver import ModelSaver
-
     train(callbacks=[TensorBoardWriter(folder=folder / "parts"), ModelSaver()])
     train(
         callbacks=[TensorBoardWriter(folder=folder / "parts"), ModelSaver()],
@@ -107,6 +107,63 @@ def test_tensorboard_shows_each_epoch_of_a_resumed_run_once(folder: Path, train:
     )
     assert [step for step, _ in whole] == [5, 10, 15]
     assert shown_by_tensorboard(folder / "parts") == whole
+
+
+def epochs_in(folder: Path) -> list[int]:
+    """Return the step of every epoch in the event files of *folder*, in the order written."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    files = sorted(folder.glob("*tfevents*"), key=lambda path: path.stat().st_mtime_ns)
+    events = [Event.FromString(e) for f in files for e in RawEventFileLoader(str(f)).Load()]
+    return sorted(event.step for event in events if event.HasField("summary"))
+
+
+def test_no_epoch_is_doubled_or_missing_in_the_event_files(folder: Path, train: Train) -> None:
+    def run(**more: Any) -> None:
+        train(callbacks=[TensorBoardWriter(), ModelSaver()], **more)
+
+    run()
+    written = max(folder.glob(f"*{SUFFIX}"))
+    torn = written.read_bytes()
+    written.write_bytes(torn + torn[:30])  # killed within a record
+    run(resume_from=folder / "model-5")  # killed before it was saved, twice
+    assert epochs_in(folder) == [5, 10, 15]
+    run(resume_from=folder / "model-10")
+    assert epochs_in(folder) == [5, 10, 15]
+
+
+def test_event_files_that_are_not_of_the_run_are_refused_unless_accepted(
+    folder: Path, train: Train
+) -> None:
+    callbacks = [TensorBoardWriter(), ModelSaver()]
+    train(callbacks=callbacks, max_epoch=2)
+    (written,) = folder.glob(f"*{SUFFIX}")
+    written.write_bytes(written.read_bytes()[:-5])
+    callbacks = [TensorBoardWriter(), ModelSaver()]
+    with pytest.raises(ResumeError, match=r"wrote for TensorBoard: 1 of 2 epochs to step 10 in f"):
+        train(callbacks=callbacks, resume_from=folder)
+    train(callbacks=[TensorBoardWriter()], resume_from=folder, accept="tensorboard")
+    assert epochs_in(folder) == [15]
+
+
+def test_the_event_files_of_another_run_are_moved_aside(
+    folder: Path, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "events.out.tfevents.1.mine").write_bytes(b"")
+    for _ in range(2):
+        train(callbacks=[TensorBoardWriter()], max_epoch=1)
+    assert epochs_in(folder) == [5]
+    assert "is of another run; moved aside to events.out.other-run." in caplog.text
+    assert (folder / "events.out.tfevents.1.mine").exists()
+
+
+def test_a_line_that_was_torn_is_cut_off(folder: Path, train: Train) -> None:
+    train()
+    whole = (folder / "stats.jsonl").read_bytes()
+    (folder / "stats.jsonl").write_bytes(whole[:-7])
+    train(resume_from=folder / "model-10")
+    assert (folder / "stats.jsonl").read_bytes() == whole
 
 
 def test_a_missing_tensorboard_is_named_with_its_remedy(

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..binary.atomic import translating_os_errors, write_fully
-from ..errors import MissingDependency, ResumeError
+from ..errors import ResumeError
 from . import logger
 from .callback import MONITOR, Callback
-from .gradients import processors_of
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .trainer import Trainer
 
 log = logging.getLogger("warmstart")
@@ -104,72 +101,3 @@ def free_name(path: Path) -> Path:
     while (aside := path.with_name(f"{path.name}.{number}")).exists():
         number += 1
     return aside
-
-
-class TensorBoardWriter(Callback):
-    """Write every metric of each epoch where TensorBoard finds it, and histograms of gradients.
-
-    Histograms are of what a `SummaryGradient` of the model saw in the last step of each epoch.
-    Each process writes a file of its own.  The first record of a resumed run's tells TensorBoard to
-    forget what the killed process wrote past the checkpoint, so that no point is shown twice.
-    """
-
-    turn = MONITOR
-    first_process_only = True
-
-    def __init__(self, *, folder: str | os.PathLike[str] | None = None) -> None:
-        self.folder = folder
-
-    def start(self, trainer: "Trainer") -> None:
-        try:
-            from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-            from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-        except ModuleNotFoundError as error:
-            if error.name != "tensorboard":  # our own fault, not a missing extra
-                raise
-            raise MissingDependency(
-                "TensorBoardWriter needs tensorboard: pip install tensorboard"
-            ) from error
-        self._event, self._summary, self._histogram = Event, Summary, HistogramProto
-        self._writer = EventFileWriter(str(logger.folder_for(self.folder)))
-        began = SessionLog(status=SessionLog.START)
-        self._writer.add_event(Event(step=trainer.step + 1, session_log=began))
-
-    def after_epoch(self, trainer: "Trainer") -> None:
-        values = [
-            self._summary.Value(tag=name, simple_value=value)
-            for name, value in trainer.metrics.items()
-        ]
-        values += [
-            self._summary.Value(tag=name, histo=self._histogram(**histogram(array)))
-            for processor in processors_of(trainer)
-            for name, array in processor.arrays().items()
-        ]
-        self._writer.add_event(self._event(step=trainer.step, summary=self._summary(value=values)))
-        self._writer.flush()
-
-    def stop(self, trainer: "Trainer") -> None:
-        self._writer.close()
-
-
-def histogram(array: "np.ndarray") -> dict[str, Any]:
-    """Return the fields of TensorBoard's histogram of the finite values in *array*, in 30 bars."""
-    import numpy as np
-
-    values = np.abs(array) if np.iscomplexobj(array) else array
-    values = values.astype(np.float64).reshape(-1)
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return {}
-    # Edges of our own: NumPy refuses to make them of a range that has fewer than 30 numbers.
-    bars, edges = np.histogram(values, np.linspace(values.min(), values.max(), 31))
-    return {
-        "min": values.min(),
-        "max": values.max(),
-        "num": values.size,
-        "sum": values.sum(),
-        "sum_squares": np.square(values).sum(),
-        "bucket_limit": edges[1:],
-        "bucket": bars,
-    }
