@@ -19,5 +19,5 @@ def main(weights):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", nargs="?", default="mnist_ext.npz")
+    parser.add_argument("weights", nargs="?", default="model_ext")
     main(parser.parse_args().weights)
