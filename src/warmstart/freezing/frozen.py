@@ -113,6 +113,7 @@ class Frozen:
                 f"{named(unknown)} had no value when frozen, so there is nothing to compare with; "
                 "restore or initialize the model through its session before freezing"
             )
+        self._refuse_lost([name for name, value in now.items() if value is None])
         moved = [name for name, before in self._hashes.items() if now[name] != before]
         if moved:
             raise FreezeError(
@@ -120,6 +121,17 @@ class Frozen:
                 f"{self._session.movers}"
             )
         return {name: value for name, value in now.items() if value is not None}
+
+    def _refuse_lost(self, names: Collection[str]) -> None:
+        """Raise for variables, called *names*, that had a value and have none to be read now."""
+        for name in names:
+            try:
+                self._session.read(name)
+            except CheckpointError as error:
+                raise FreezeError(
+                    f"{len(names)} of {len(self.names)} frozen variables cannot be read any more: "
+                    f"{named(names)}; {error.args[0]}"
+                ) from error
 
     def thaw(self) -> None:
         """Let the variables be trained again, with the optimizer state they had."""

@@ -361,6 +361,16 @@ def test_nothing_is_proved_of_a_tree_before_the_session_has_the_trained_one():
     assert set(frozen.verify()) == {"w"}
 
 
+def test_what_cannot_be_read_any_more_is_no_move():
+    session = ws.session_for({"params": {"w": jnp.ones(2), "b": jnp.ones(2)}})
+    frozen = ws.freeze(session, "params/w")
+    session.tree = {"w": jnp.ones(2), "b": jnp.ones(2)}
+    with pytest.raises(
+        FreezeError, match=r"1 of 1 frozen variables cannot be read .*: 'params/w'; there is no te"
+    ):
+        frozen.verify()
+
+
 def test_a_jax_model_that_took_no_step_yet_can_be_verified():
     model = ws.JaxModel(
         {"w": jnp.ones(2), "b": jnp.ones(2)}, loss=lambda t, b: t["w"].sum(), optimizer=ADAMW
