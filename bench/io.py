@@ -3,7 +3,6 @@
 python bench/io.py                         all but convert, which is a script of its own
 python bench/io.py --shape big             1 GiB in 64 tensors
 python bench/io.py --shape small           20,000 tensors of 4 KiB
-python bench/io.py --shape million         one name among 1,000,000
 python bench/io.py --dir /mnt/disk         on that disk; else in the folder one stands in
 
 Each pair runs one after the other on a disk that has come to rest; the page cache is warm for what
@@ -26,17 +25,6 @@ import warmstart as ws
 PAIRS = 9
 PIECE = 64 << 20  # bytes of one raw write
 PAGE = 1024  # float32 values
-
-#: Run in a new process: open and find a name, with what that imports, and once more.
-FIND = """
-import sys, time
-import warmstart as ws
-for _ in range(2):
-    began = time.perf_counter()
-    with ws.open(sys.argv[1]) as source:
-        spec = source.specs[sys.argv[2]]
-    print(time.perf_counter() - began)
-"""
 
 
 def seconds(work):
@@ -159,32 +147,15 @@ def small(folder):
     report("load_vars", "safetensors, its own file", times, 3, times_faster=True)
 
 
-def million(folder):
-    """Find one name among 1,000,000, each time in a new process."""
-    zero = np.zeros(1, "f4")
-    names = (f"model/layer{i // 100:05}/expert{i % 100:02}/kernel" for i in range(1_000_000))
-    prefix = folder / "million"
-    tensors = dict.fromkeys(names, zero)
-    took = seconds(lambda: ws.save_vars(tensors, prefix))
-    print(f"{'save 1,000,000 tensors':38} {took:8.4f} s")
-    command = [sys.executable, "-c", FIND, prefix, "model/layer07777/expert42/kernel"]
-    runs = [subprocess.run(command, check=True, stdout=subprocess.PIPE) for _ in range(PAIRS)]
-    first, again = (
-        min(map(float, times)) for times in zip(*(r.stdout.split() for r in runs), strict=True)
-    )
-    print(f"{'open and find one name, with imports':38} {first:8.4f} s")
-    print(f"{'open and find one name, once more':38} {again:8.4f} s   (the target: milliseconds)")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--shape", choices=["big", "small", "million", "convert"])
+    parser.add_argument("--shape", choices=["big", "small", "convert"])
     parser.add_argument("--dir", type=Path, default=Path.cwd(), help="where to write")
     choice = parser.parse_args()
     if choice.shape == "convert":
         script = Path(__file__).with_name("convert.py")
         raise SystemExit(subprocess.call([sys.executable, script, "--dir", choice.dir]))
-    shapes = {"big": big, "small": small, "million": million}
+    shapes = {"big": big, "small": small}
     for name in [choice.shape] if choice.shape else shapes:
         with tempfile.TemporaryDirectory(dir=choice.dir, prefix="bench-") as folder:
             shapes[name](Path(folder))

@@ -215,6 +215,15 @@ def translated(glob: str) -> str:
     return translate(glob).removeprefix("(?s:")[:-3]  # it ends in `)\\Z`
 
 
+def is_name(pattern: Pattern) -> bool:
+    """Return whether *pattern* matches nothing but the name it is.
+
+    >>> is_name("fc/kernel"), is_name("fc/*"), is_name("re:fc")
+    (True, False, False)
+    """
+    return isinstance(pattern, str) and not re.search(r"[*?\[]|^re:", pattern)
+
+
 def compiled(regex: str | re.Pattern[str]) -> re.Pattern[str]:
     """Return *regex* compiled, or a RuleError that says where it is wrong."""
     try:

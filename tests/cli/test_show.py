@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from warmstart.binary.table import Table
 from warmstart.files.variables import save_vars
 
 pytestmark = pytest.mark.usefixtures("checkpoint")
@@ -25,6 +26,17 @@ def test_values_and_statistics(warmstart: Run) -> None:
 
 def test_what_is_not_finite(warmstart: Run) -> None:
     assert "min 0.5  max 0.5  mean 0.5  std 0  NaN 1  Inf 1" in warmstart("show", "m", "bn/*").out
+
+
+@pytest.mark.parametrize("name", ["fc/kernel", "out/kernel"])
+def test_one_name_is_found_without_a_look_at_all(
+    name: str, warmstart: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(table: Table) -> None:
+        raise AssertionError("all blocks of the table were asked for")
+
+    monkeypatch.setattr(Table, "blocks", refuse)
+    assert warmstart("show", "m", name).out.startswith(f"{name}  float32 (2, 3)  trainable")
 
 
 def test_a_tied_name(warmstart: Run) -> None:

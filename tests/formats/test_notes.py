@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmstart.errors import CheckpointError, CorruptCheckpoint
-from warmstart.formats.notes import Notes, checked, decode, encode, notes_of
+from warmstart.formats import notes as notes_
+from warmstart.formats.notes import ByLists, Notes, checked, decode, encode, notes_of
 from warmstart.source import DictSource
 from warmstart.spec import ROLES
 
@@ -33,6 +34,33 @@ def test_notes_come_back(notes: Notes) -> None:
 def test_the_order_in_which_they_were_said_does_not_matter(notes: Notes) -> None:
     parts = (notes.roles, notes.aliases, notes.metadata, notes.dtypes)
     assert encode(Notes(*(dict(reversed(part.items())) for part in parts))) == encode(notes)
+
+
+def test_very_many_names_stay_in_lists_until_several_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notes_, "VERY_MANY", 2)
+    notes = Notes({"w": "trainable", "m": "slot", "b": "trainable"})
+    roles = decode(encode(notes) or "").roles
+    assert isinstance(roles, ByLists)
+    assert [roles.get(name) for name in ("w", "m", "x", "b")] == [
+        "trainable",
+        "slot",
+        None,
+        "trainable",
+    ]
+    assert "whole" not in vars(roles)
+    assert [roles.get(name) for name in ("w", "x")] == ["trainable", None]
+    assert "whole" in vars(roles)
+    assert (len(roles), list(roles)) == (3, ["m", "b", "w"])
+    assert decode(encode(notes) or "") == notes
+
+
+def test_a_name_in_several_lists_has_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '{"warmstart": 1, "roles": {"slot": ["w"], "model": ["w"]}}'
+    assert decode(text).roles == {"w": "model"}
+    monkeypatch.setattr(notes_, "VERY_MANY", 1)
+    assert decode(text).roles["w"] == "model"
 
 
 def test_the_text_of_a_note() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import RuleError
-from ..names import printable
+from ..names import is_name, printable
 from ..source import Index, Source
 from ..spec import size_text
 from .choosing import matching
@@ -43,13 +43,22 @@ def command(
     from ..files.views import opened
 
     with opened(path, **reading) as source:
-        others = source.aliases if patterns else ()  # without a pattern each tensor is shown once
-        names = matching([*source.specs, *others], patterns, metadata=source.metadata)
+        names = shown(source, patterns)
         if as_json:
             print_json([as_dict(source, name, wanted, full) for name in names])
             return
         for name in names:
             click.echo(as_text(source, name, wanted, full))
+
+
+def shown(source: Source, patterns: tuple[str, ...]) -> list[str]:
+    """Return the names that *patterns* match; without a pattern each tensor is there once."""
+    if len(patterns) == 1 and is_name(patterns[0]):
+        (name,) = patterns
+        if name in source.specs or name in source.aliases:  # found without a look at all others
+            return [name]
+    others = source.aliases if patterns else ()
+    return matching([*source.specs, *others], patterns, metadata=source.metadata)
 
 
 def parsed_index(text: str) -> Index:
@@ -100,11 +109,11 @@ def as_text(source: Source, name: str, index: Index | None, full: bool) -> str:
     spec = source.specs[source.aliases.get(name, name)]
     role = f"  {spec.role}" if spec.role else ""
     size = size_text(spec.nbytes) if spec.dtype != "string" else f"{spec.size} strings"
-    shown = np.array2string(
+    values = np.array2string(
         array, threshold=sys.maxsize if full else THRESHOLD, separator=", ", max_line_width=100
     )
     title = printable(f"{name}  {spec}{role}  {size}")
-    return f"{title}\n{statistics(array)}\n{shown}\n"
+    return f"{title}\n{statistics(array)}\n{values}\n"
 
 
 def as_dict(source: Source, name: str, index: Index | None, full: bool) -> dict[str, Any]:

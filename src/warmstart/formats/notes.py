@@ -15,14 +15,18 @@ Empty parts are left out, and a source that says nothing leaves no note at all.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ..errors import CorruptCheckpoint
 from ..source import Source
 
 VERSION = 1
+
+#: Names beyond which they stay in lists until more than FEW have been asked for.
+VERY_MANY, FEW = 50_000, 4
 
 HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # JSON can write one alone, which is no text
 
@@ -124,11 +128,44 @@ def parse_object(raw: bytes | memoryview, what: str) -> dict[str, object]:
     return value
 
 
-def ungrouped(groups: object, what: str) -> dict[str, str]:
+def ungrouped(groups: object, what: str) -> Mapping[str, str]:
     """Return value by name, for what `grouped` made."""
     if not isinstance(groups, dict) or not all(is_strings(names) for names in groups.values()):
         raise CorruptCheckpoint(f"the {what} in the note are not lists of names")
-    return {name: value for value, names in groups.items() for name in names}
+    values = ByLists(groups)
+    return values if sum(map(len, groups.values())) > VERY_MANY else values.whole
+
+
+class ByLists(Mapping[str, str]):
+    """Values by name, where each has a list of very many names.
+
+    The first few names are looked for in the lists: a dict of a million takes longer to make than
+    all else that it takes to read one tensor.
+    """
+
+    def __init__(self, groups: dict[str, list[str]]) -> None:
+        self._groups = groups
+        self._asked = 0
+
+    def __getitem__(self, name: str) -> str:
+        self._asked += 1
+        if self._asked > FEW:
+            return self.whole[name]
+        for value in reversed(self._groups):
+            if name in self._groups[value]:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.whole)
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    @cached_property
+    def whole(self) -> dict[str, str]:
+        """All of it; a name in several lists has the last one's value."""
+        return {name: value for value, names in self._groups.items() for name in names}
 
 
 def texts(value: object, what: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from ...binary.window import FileBytes
 from ...binary.wire import as_number, fields
 from ...errors import CheckpointError, CorruptCheckpoint, number_of
 from ...spec import RUN_PREFIX, TensorSpec
-from ..notes import Notes
+from ..notes import ByLists, Notes
 from .protos import (
     ARRAY_HEADS,
     Entry,
@@ -180,7 +180,8 @@ class Specs(Mapping[str, TensorSpec]):
 
     @cached_property
     def _all(self) -> dict[str, TensorSpec]:
-        role = self._notes().roles.get
+        roles = self._notes().roles
+        role = (roles.whole if isinstance(roles, ByLists) else roles).get
         heads = self._index.heads({NOTE, *self._notes().aliases})
         specs = {name: TensorSpec(name, *head, role(name)) for name, head in heads}
         for name in [name for name in specs if name.startswith(RUN_PREFIX)]:

@@ -171,9 +171,8 @@ class BundleSource(Source):
     def _notes(self) -> notes.Notes:
         """What the bundle's own note and its graph of objects say; the note has the last word."""
         note, objects = self._note, self._objects
-        return notes.Notes(
-            {**objects.roles, **note.roles}, {**objects.aliases, **note.aliases}, note.metadata
-        )
+        roles = {**objects.roles, **note.roles} if objects.roles else note.roles
+        return notes.Notes(roles, {**objects.aliases, **note.aliases}, note.metadata)
 
     @cached_property
     def _objects(self) -> Objects:
