@@ -111,6 +111,14 @@ class Source(ABC):
         """
         return {}
 
+    @property
+    def no_arrays(self) -> Mapping[str, str]:
+        """What the file has under names of tensors and is no array: name -> its kind.
+
+        The state of an iterator of tf.data is a "variant".  Whoever asks has looked at all `specs`.
+        """
+        return {}
+
     def check(self, names: Iterable[str]) -> None:  # noqa: B027  (most find out when they open)
         """Raise CorruptCheckpoint for those of *names* that cannot be where the file says.
 

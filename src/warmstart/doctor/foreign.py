@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import number_of
+from ..names import leaf_of, parent
 from ..source import Source
 from ..spec import TensorSpec
 from .findings import PIECES, Piece
@@ -23,6 +24,9 @@ from .variables import (
     without_slots,
 )
 
+ITERATOR_STATE = "ITERATOR_STATE"  # TensorFlow 2.21, data/ops/iterator_ops.py
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
 #: What is said of a piece that only some runs have.
 UNLESS_NONE = "none saved, which is right if the run had none"
 OPTIONAL = ("schedule", "gradient scaler", "callbacks")
@@ -30,10 +34,17 @@ OPTIONAL = ("schedule", "gradient scaler", "callbacks")
 
 def signs_of(source: Source, file: str = "") -> list[Sign]:
     """Return every piece of a run that is recognised in *source*, the values of counters read."""
-    seen = list(signs_in(tree_of(source), file))
-    if not any(sign.piece == "step" for sign in seen):
-        seen += counters_of(source)
+    seen = [*signs_in(tree_of(source), file), *iterators_of(source)]
+    known = {sign.value.name for sign in seen if is_tensor(sign.value)}
+    seen += [sign for sign in counters_of(source) if sign.value.name not in known]
     return [counted(source, sign) for sign in seen]
+
+
+def iterators_of(source: Source) -> Iterator[Sign]:
+    """Yield the iterators of tf.data in a checkpoint of objects, whose states are no arrays."""
+    for name in source.no_arrays:
+        if leaf_of(name) == ITERATOR_STATE:
+            yield Sign("data", name, "a tf.data iterator")
 
 
 def counted(source: Source, sign: Sign) -> Sign:
@@ -44,10 +55,16 @@ def counted(source: Source, sign: Sign) -> Sign:
 
 
 def counters_of(source: Source) -> Iterator[Sign]:
-    """Yield the step counters of *source* that only another of their names tells."""
+    """Yield the step counters of *source* that only another of their names tells.
+
+    Objects of TensorFlow 2 that are kept at the top count too: "step/.ATTRIBUTES/VARIABLE_VALUE".
+    """
     others = others_of(source.aliases)
     for name, spec in source.specs.items():
-        if spec.role == "run" and (sign := first_counter(others.get(name, ()), spec)):
+        path = name.removesuffix(VALUE)
+        names = [path] if path != name and not parent(path) else []
+        names += others.get(name, []) if spec.role == "run" else []
+        if sign := first_counter(names, spec):
             yield sign
 
 
@@ -128,7 +145,7 @@ def of_parameters(optimizers: list[Mapping[str, Any]]) -> str:
     groups = [group for optimizer in optimizers for group in optimizer["param_groups"]]
     total = sum(len(group["params"]) for group in groups if isinstance(group["params"], list))
     number = sum(len(optimizer["state"]) for optimizer in optimizers)
-    return f", of {number} of {number_of(total, 'parameter')}"
+    return f", of {number:,} of {number_of(total, 'parameter')}"
 
 
 def signs_beside(found: Path) -> Iterator[Sign]:

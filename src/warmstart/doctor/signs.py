@@ -9,7 +9,7 @@
 
 Sources: PyTorch 2.13 (optim/optimizer.py, optim/lr_scheduler.py, amp/grad_scaler.py), NumPy 2.4
 (random.get_state), Python 3.11 (random.getstate), torchdata 0.11 (stateful_dataloader), Keras 3.15
-(random/seed_generator.py), TensorFlow 2.21 (data/ops/iterator_ops.py).
+(random/seed_generator.py).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -117,8 +117,6 @@ def random_tensor(name: str, spec: Any) -> str | None:
 
 def loader(name: str, value: Any) -> str | None:
     """Return whose place in the data *value* is, None when it is none."""
-    if is_tensor(value):
-        return "a tf.data iterator" if "ITERATOR_STATE" in name else None
     if not isinstance(value, Mapping):
         return None
     if {"_snapshot", "_steps_since_snapshot"} <= value.keys() or "_num_yielded" in value:

@@ -33,7 +33,7 @@ class Index:
     def __init__(self, data: FileBytes, *, verify: bool) -> None:
         self._table = Table(data, verify=verify)
         self.known_heads = Heads()
-        self._warned = False
+        self.no_arrays: dict[str, str] = {}  # name -> kind, once the entries have been gone through
         header = self._table.get(b"")
         if header is None:
             raise CorruptCheckpoint("the table has no header: it is no index of a bundle")
@@ -83,9 +83,9 @@ class Index:
                 kept = [(n, m) for n, m in pairs if n not in hidden and n not in left_out]
                 names, messages = [n for n, _ in kept], [m for _, m in kept]
             yield names, messages
-        if left_out and not self._warned:
-            self._warned = True
+        if left_out and not self.no_arrays:
             warn_of_no_arrays(left_out)
+        self.no_arrays = left_out
 
     def has_array(self, name: str) -> bool:
         """Return whether there is an array called *name*."""

@@ -143,6 +143,10 @@ class BundleSource(Source):
         places = self._values.pieces(name, entry) if entry.slices else [entry]
         return {path for place in places if (path := self._shards.absent(place))}
 
+    @property
+    def no_arrays(self) -> Mapping[str, str]:
+        return self._index.no_arrays
+
     def unclaimed(self) -> Iterator[str]:
         yield from self._index.unclaimed()
         yield from unclaimed(self._index.places(), self._shards)
