@@ -1,6 +1,7 @@
 """`warmstart match`: plans, drafts, pages, and models from the command line."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import warmstart as ws
+from warmstart.cli.models import QUIET
 from warmstart.restore.stand_in import StandIn
 from warmstart.source import DictSource
 
@@ -68,6 +70,14 @@ NUMBER = 3
 
 
 @pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave nothing of what a command tells TensorFlow to later tests."""
+    for variable in QUIET:
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+
+
+@pytest.fixture(autouse=True)
 def model_file(tmp_path: Path) -> Iterator[Path]:
     """Save a checkpoint `base.npz` with Keras' names and a file with models in PyTorch."""
     shapes = {"net/layer_1/kernel": (4, 4), "net/layer_2/kernel": (4, 6), "net/top/kernel": (6, 5)}
@@ -112,6 +122,15 @@ def test_the_draft_as_it_is_written(warmstart: Run, tmp_path: Path) -> None:
     ]
 
 
+def test_tensorflow_is_told_to_say_errors_only(
+    warmstart: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    warmstart("match", "base.npz", "nets_of_a_test.py:make")
+    told = {variable: os.environ[variable] for variable in QUIET}
+    assert told == {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
 def test_no_variable_is_set(warmstart: Run) -> None:
     import torch
 
@@ -143,6 +162,14 @@ def test_a_draft_overwrites_nothing(warmstart: Run, tmp_path: Path) -> None:
     assert done.code == 2
     assert "d.toml is there already and was not overwritten" in done.err
     assert (tmp_path / "d.toml").read_text() == "rules = []"
+
+
+@pytest.mark.parametrize("option", ["--draft", "--html"])
+def test_a_folder_that_is_not_there(option: str, warmstart: Run, tmp_path: Path) -> None:
+    done = warmstart("match", "base.npz", "nets_of_a_test.py:make", option, "gone/d")
+    message = f"error: {Path('gone/d')} cannot be written: there is no folder gone\n"
+    assert (done.code, done.out, done.err) == (2, "", message)
+    assert not (tmp_path / "gone").exists()
 
 
 def test_json_holds_nothing_else(warmstart: Run) -> None:
@@ -177,7 +204,17 @@ def test_what_a_callable_may_return(name: str, warmstart: Run) -> None:
         ("nets_of_a_test.py:NUMBER", "NUMBER is a int; expected what makes the model"),
         ("absent.py:make", "error: there is no file absent.py\n"),
         ("absent_module_of_a_test:make", "could not be made: ModuleNotFoundError: No module"),
-        ("absent", "absent"),
+        ("absent", "nothing is at absent, nor does a bundle have this prefix"),
+        (
+            "nets_of_a_test.py",
+            "error: nets_of_a_test.py is a module, and a model is what a callable in it makes, as "
+            "nets_of_a_test.py:CALLABLE; its functions: make, ",
+        ),
+        (
+            "absent.py",
+            "error: nothing is at absent.py, and it names no model: that is file.py:call",
+        ),
+        ("absent:make()", "and it names no model: that is file.py:callable or package.module:call"),
     ],
 )
 def test_what_is_no_model_cannot_be_done(model: str, message: str, warmstart: Run) -> None:

@@ -130,6 +130,13 @@ def test_names_alone_tell_no_place(tmp_path: Path) -> None:
     assert "Give a file of the same model: like=FILE, or --like FILE" in text
 
 
+def test_counters_of_pytorch_have_no_place(tmp_path: Path) -> None:
+    arrays = arrays_of() | {"norm.num_batches_tracked": np.int64(3)}
+    message = r"(?s)'norm.num_batches_tracked'.*Only PyTorch counts .* 'drop \*num_batches_tracked'"
+    with pytest.raises(CannotHold, match=message):
+        keras.save_source(DictSource(arrays), tmp_path / "m.weights.h5", like=LIKE)
+
+
 def test_what_does_not_fit_like_is_all_named(tmp_path: Path) -> None:
     arrays = arrays_of()
     del arrays["head/bias"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from warmstart.files.match import is_complete
 from warmstart.restore.draft_files import draft_text
 from warmstart.restore.drafts import drafts_of
 from warmstart.restore.near_misses import nearest
@@ -108,6 +109,62 @@ def test_the_drafted_file_loads_all_that_is_suggested(target, source, of, tmp_pa
     assert not done.misfits
     assert {name: match.old for name, match in done.matches.items()} == suggested
     assert {*done.named(Verdict.LOADED)} == {*suggested}
+
+
+def bn_net(scope, **more):
+    """Return the specs of two norms and a head of PyTorch under a *scope*, and *more* by shape."""
+    leaves = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (4,))
+    shapes = {f"{scope}bn{i}.{leaf}": shape for i in (1, 2) for leaf, shape in leaves.items()}
+    shapes |= {f"{scope}fc.weight": (5, 4), f"{scope}fc.bias": (5,), **more}
+    counters = {f"{scope}bn{i}.num_batches_tracked": "int64" for i in (1, 2)}
+    return {n: TensorSpec(n, counters.get(n, "float32"), shapes.get(n, ())) for n in
+            [*shapes, *counters]}  # fmt: skip
+
+
+def drafted(source, target, folder):
+    """Return the lines of the rules drafted from one model for another, and the plan with them."""
+    plan = SourceRestore(Shapes(source)).plan(StandIn(Shapes(target)))
+    (folder / "d.toml").write_text(draft_text(plan, "a b", beside=folder), "utf-8")
+    lines = (folder / "d.toml").read_text().splitlines()
+    rules = [line.strip(' ",') for line in lines if line.startswith('  "')]
+    return rules, SourceRestore(Shapes(source), rules=folder / "d.toml").plan(
+        StandIn(Shapes(target))
+    )
+
+
+def test_a_scope_is_one_rule_though_there_is_more_in_it(tmp_path):
+    source = bn_net("model.", **{"model.extra": (7,), "model.more.scale": ()})
+    rules, plan = drafted(source, bn_net(""), tmp_path)
+    assert rules == ["rename model.* -> *"]
+    assert not plan.named(Verdict.MISSING)
+    assert [name for _, name in plan.source_names(Verdict.UNUSED)] == [
+        "model.extra", "model.more.scale",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"fc.weight": (9, 9)},  # would be there twice
+        {f"model.x{i}": (7,) for i in range(20)},  # most have nothing to do with it
+    ],
+)
+def test_a_scope_is_not_one_rule_where_more_would_go_wrong(more, tmp_path):
+    source = bn_net("model.", **more)
+    rules, plan = drafted(source, bn_net(""), tmp_path)
+    assert "rename model.* -> *" not in rules
+    assert len(plan.matches) >= 10
+
+
+def test_counters_that_the_model_has_not_are_dropped(tmp_path):
+    target = {"n/gamma": (4,), "n/beta": (4,), "n/moving_mean": (4,), "n/moving_variance": (4,)}
+    source = {name: spec for name, spec in bn_net("").items() if "bn1" in name}
+    rules, plan = drafted(
+        source, {n: TensorSpec(n, "float32", shape) for n, shape in target.items()}, tmp_path
+    )
+    assert rules[-1] == "drop *num_batches_tracked"
+    assert plan.source_names(Verdict.DROPPED) == [(0, "bn1.num_batches_tracked")]
+    assert is_complete(plan)
 
 
 def test_many_that_go_alike_are_one_rule():

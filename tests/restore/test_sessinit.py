@@ -438,6 +438,15 @@ def test_slots_and_run_state_clutter_no_warning(session, warnings):
     assert warnings() == ["1 tensor of the dict not found in the model:\n  gone"]
 
 
+def test_counters_of_batches_are_nobodys_loss(warnings):
+    counter = TensorSpec("bn.num_batches_tracked", "int64", (), "model")
+    session = MemorySession([TensorSpec("bn.weight", "float32", (2,), "trainable"), counter])
+    arrays = {"bn.weight": np.ones(2, "f4"), "old.num_batches_tracked": np.int64(3)}
+    report = ws.DictRestore(arrays).init(session)
+    assert (report.missing, report.unused, warnings()) == ((), (), [])
+    assert report.to_dict()["variables"]["bn.num_batches_tracked"]["verdict"] == "kept"
+
+
 def test_a_tied_variable_takes_equal_tensors_and_refuses_different_ones():
     session = MemorySession([TensorSpec("emb", "float32", (2,), "trainable")], {"head": "emb"})
     equal = {"emb": np.ones(2, np.float32), "head": np.ones(2, np.float32)}

@@ -52,10 +52,12 @@ def command(
     """
     from ..files.match import is_complete, match
     from ..restore.report import Report
-    from .models import is_model, model_named
+    from .models import is_model, model_named, not_a_model
 
     given = all_rules(renames, rules)
-    target = model_named(model) if is_model(model) else model
+    for file in filter(None, (draft, html)):
+        refuse_nowhere(Path(file))
+    target = model_named(model) if is_model(model) else not_a_model(model)
     plan = match(checkpoint, target, rules=[*files, *given], layout=layout, **reading)
     report = Report(plan, done=False)
     if draft:
@@ -67,6 +69,12 @@ def command(
     else:
         report.show()
     return 0 if is_complete(plan) else 1
+
+
+def refuse_nowhere(path: Path) -> None:
+    """Raise SaveError for a *path* in a folder that is not there."""
+    if not path.parent.is_dir():
+        raise SaveError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def write_draft(

@@ -1,6 +1,8 @@
 """Models on the command line: `package.module:callable` or `file.py:callable`."""
 
+import ast
 import importlib
+import os
 import re
 import sys
 import traceback
@@ -20,6 +22,11 @@ from ..sessions.base import Session
 FORM = re.compile(r"(?P<module>[^:]+\.py|[A-Za-z_]\w*(\.\w+)*):(?P<name>[A-Za-z_]\w*(\.\w+)*)")
 
 
+#: Variables that keep TensorFlow from telling of the processor while it is imported.  Its errors
+#: are still said, and no value is computed that oneDNN would round otherwise.
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
 class ModelError(click.ClickException):
     """A model could not be made."""
 
@@ -35,6 +42,34 @@ def is_model(text: str) -> bool:
     return FORM.fullmatch(text) is not None and not Path(text).exists()
 
 
+def not_a_model(text: str) -> str:
+    """Return *text*, the path of a checkpoint; raise ModelError where it was begun as a model."""
+    path = Path(text)
+    if path.suffix == ".py" and path.is_file():
+        found = functions_in(path)
+        named = f"; its functions: {', '.join(found)}" if found else ""
+        raise ModelError(
+            f"{text} is a module, and a model is what a callable in it makes, as "
+            f"{text}:CALLABLE{named}"
+        )
+    if not path.exists() and (path.suffix == ".py" or ":" in text):
+        raise ModelError(
+            f"nothing is at {text}, and it names no model: that is file.py:callable or "
+            "package.module:callable"
+        )
+    return text
+
+
+def functions_in(path: Path) -> list[str]:
+    """Return the functions at the top of the module at *path*, which is not run, that may do."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return []
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return [name for name in names if not name.startswith("_")]
+
+
 def model_named(text: str) -> Session:
     """Return the session on the model that *text* names.  Its code is run.
 
@@ -43,6 +78,8 @@ def model_named(text: str) -> Session:
     """
     words = FORM.fullmatch(text)
     assert words is not None
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
     with redirect_stdout(sys.stderr):
         module = guarded(text, loaded, words["module"])
         make = callable_in(module, words["name"], text)

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from ..formats import open_source
 from ..restore.plan import Plan, Verdict
 from ..restore.sessinit import SourceRestore
+from ..restore.slots import is_batch_counter
 from ..restore.stand_in import StandIn
 from .options import FOR_ALL, Reading
 
@@ -38,8 +39,9 @@ def match(
 
 def is_complete(plan: Plan) -> bool:
     """Return whether every variable of the model would be loaded; slots and counters aside."""
+    wanted = {name: spec for name, spec in plan.specs.items() if name in plan.targets}
     return all(
-        verdict is Verdict.LOADED
-        for name, verdict in plan.targets.items()
-        if plan.specs[name].role in ("trainable", "model")
+        plan.targets[name] is Verdict.LOADED
+        for name, spec in wanted.items()
+        if spec.role in ("trainable", "model") and not is_batch_counter(spec)
     )

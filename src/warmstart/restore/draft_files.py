@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import number_of
-from ..names import grouped, printable
+from ..names import grouped, leaf_of, printable
 from .drafts import Draft, drafts_of
 from .grammar import for_folder
 from .plan import Plan, Verdict
 from .rule_files import Line, as_toml, path_of, quoted
+from .slots import BATCHES, is_batch_counter
 
 #: Groups of names that are listed as still missing; of more the rest is counted.
 MAX_OPEN = 30
@@ -25,12 +26,13 @@ def draft_text(
 
     It will lie in the folder *beside*, from which the files are then found.
     """
-    drafts = drafts_of(plan.near, plan.near.names)
+    near = plan.near
+    drafts = drafts_of(near, near.names, near.unused, near.missing)
     head = [f"# Drafted by warmstart match {printable(title)}", f"# {told(drafts)}"]
     given = [quoted(placed(name, beside)) for name in files]
     include = [f"include = [{', '.join(given)}]"] if given else []
     moved = (for_folder(rule, beside) if isinstance(rule, str) else rule for rule in rules)
-    body = [*(f"  {as_toml(rule)}," for rule in moved), *map_lines(drafts)]
+    body = [*(f"  {as_toml(rule)}," for rule in moved), *map_lines(drafts), *without_counters(plan)]
     return "\n".join([*head, *include, "rules = [", *body, "]", *still_open(plan), ""])
 
 
@@ -58,6 +60,15 @@ def map_lines(drafts: Iterable[Draft]) -> Iterator[str]:
         if draft.doubt:
             yield f"  # a guess: {draft.doubt}"
         yield from (f"  {as_toml(line)}," for line in draft.lines)
+
+
+def without_counters(plan: Plan) -> list[str]:
+    """Return the lines that drop PyTorch's counters of batches where the model has no place."""
+    counters = [n for n in plan.near.unused if leaf_of(n) == BATCHES]
+    asked = any(map(is_batch_counter, plan.specs.values()))
+    if asked or not counters:
+        return []
+    return ["  # only PyTorch counts batches", f'  "drop *{BATCHES}",']
 
 
 def still_open(plan: Plan) -> list[str]:

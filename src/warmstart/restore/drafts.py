@@ -10,7 +10,7 @@ else a regex.  Whoever reads a draft decides; those that are guesses are marked.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from ..names import matcher, numbered
@@ -47,7 +47,7 @@ class Draft:
 
 def hints(near: Nearest) -> list[str]:
     """Return the rules that lead to *near* for people, each with what it does to the values."""
-    return [str(draft) for draft in drafts_of(near, near.names)]
+    return [str(draft) for draft in drafts_of(near, near.names, near.unused, near.missing)]
 
 
 def of_values(step: str, pattern: str) -> str:
@@ -60,9 +60,18 @@ def of_values(step: str, pattern: str) -> str:
     return f"{verb} {pattern}: {rest}"
 
 
-def drafts_of(near: Mapping[str, Near], names: Collection[str]) -> list[Draft]:
-    """Return the rules that lead to *near*, in its order; *names* are all names of the source."""
-    under = scopes_renamed(near, names)
+def drafts_of(
+    near: Mapping[str, Near],
+    names: Collection[str],
+    unused: Collection[str] = (),
+    missing: Collection[str] = (),
+) -> list[Draft]:
+    """Return the rules that lead to *near*, in its order.
+
+    *names* are all names of the source, of which *unused* may be called otherwise, if not as
+    variables that are *missing*.
+    """
+    under = scopes_renamed(near, names, frozenset(unused), frozenset(missing))
     groups: dict[object, list[Move]] = {}
     for new, found in near.items():
         scopes = scopes_before_same(found.old, new)
@@ -81,13 +90,34 @@ def drafts_of(near: Mapping[str, Near], names: Collection[str]) -> list[Draft]:
     return drafts
 
 
-def scopes_renamed(near: Mapping[str, Near], names: Iterable[str]) -> set[tuple[str, str]]:
-    """Return the scopes, old and new, of several of *near*; the old one has none but these."""
+def scopes_renamed(
+    near: Mapping[str, Near], names: Collection[str], unused: Set[str], missing: Set[str]
+) -> set[tuple[str, str]]:
+    """Return the scopes, old and new, of several of *near*.
+
+    What else stands in the old one is not more than these, and nobody's loss under another name.
+    """
     scopes = (scopes_before_same(each.old, new) for new, each in near.items() if not each.steps)
     several = {scope: n for scope, n in Counter(scopes).items() if scope[0] and n > 1}
-    olds = {old for old, _ in several}
-    there = Counter(old for name in names for old in olds if name.startswith(old))
-    return {scope for scope, n in several.items() if there[scope[0]] == n}
+    moved = {(each.old, new) for new, each in near.items() if not each.steps}
+    wanted = {each.old for each in near.values()}
+    others: dict[str, list[str]] = {old: [] for old, _ in several}
+    for name in names:
+        for old, below in others.items():
+            if name.startswith(old):
+                below.append(name)
+    there = set(names)
+
+    def is_free(name: str, new: str) -> bool:
+        free = name in unused and name not in wanted
+        return (name, new) in moved or (free and new not in there and new not in missing)
+
+    return {
+        (old, new)
+        for (old, new), n in several.items()
+        if len(others[old]) <= 2 * n
+        and all(is_free(name, new + name.removeprefix(old)) for name in others[old])
+    }
 
 
 def scopes_before_same(old: str, new: str) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from .recipe import (
     tensors_in,
     without_aliases,
 )
-from .slots import slots_in, training_only
+from .slots import is_batch_counter, slots_in, training_only
 
 Specs = Mapping[str, TensorSpec]
 
@@ -90,18 +90,24 @@ def suggestions(
     sources: Sequence[Mapping[str, Verdict]],
 ) -> Nearest:
     """Return what variables without a tensor may have been meant to get, by names after rules."""
-    missing = {name: specs[name] for name, verdict in targets.items() if verdict == Verdict.MISSING}
+    missing = {name: specs[name] for name, v in targets.items() if is_wanting(v, specs[name])}
     offers: dict[str, TensorSpec] = {}
     taken: list[str] = []
     for part, verdicts in zip(parts, sources, strict=True) if missing else ():
         own = specs_in(part.source)
-        unused = {name for name, verdict in verdicts.items() if verdict is Verdict.UNUSED}
+        unused = {name for name, verdict in verdicts.items() if is_wanting(verdict, own[name])}
         for name, recipe in part.origin.items():
             if not unused.issuperset(distinct_names(recipe)):
                 taken.append(name)
             elif len(offers) < MAX_NAMES:
                 offers[name] = spec_from(recipe, own).renamed(name)
     return Nearest(missing, offers, taken)
+
+
+def is_wanting(verdict: Verdict, spec: TensorSpec) -> bool:
+    """Return whether a counterpart is looked for: of counters of batches none is missed."""
+    kept = verdict is Verdict.KEPT and is_batch_counter(spec)
+    return kept or verdict in (Verdict.MISSING, Verdict.UNUSED)
 
 
 def created_by(part: Part, specs: Specs, session: Session, known: Specs) -> Specs:
@@ -265,7 +271,9 @@ def target_verdicts(
             return Verdict.MISMATCHED
         if not all_asked or specs[name].role in ("slot", "run"):
             return Verdict.KEPT
-        return Verdict.DROPPED if name in withheld else Verdict.MISSING
+        if name in withheld:
+            return Verdict.DROPPED
+        return Verdict.KEPT if is_batch_counter(specs[name]) else Verdict.MISSING
 
     given = dict.fromkeys(specs, Verdict.LOADED)
     given |= dict.fromkeys((*winners, *sorted(mismatched)), Verdict.LOADED)
@@ -331,7 +339,7 @@ def unmet_verdicts(part: Part, names: Sequence[str]) -> dict[str, Verdict]:
             return Verdict.KEPT
         if name not in asked_for:
             return Verdict.DROPPED
-        quiet = name in for_training or specs[name].role == "run"
+        quiet = name in for_training or specs[name].role == "run" or is_batch_counter(specs[name])
         return Verdict.KEPT if quiet else Verdict.UNUSED
 
     return {name: verdict(name) for name in names}

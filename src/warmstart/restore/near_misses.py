@@ -98,6 +98,8 @@ class Nearest(Mapping[str, Near]):
     def __init__(self, missing: Specs, unused: Specs, taken: Iterable[str] = ()) -> None:
         self._sides = missing, unused
         self.names: Collection[str] = [*taken, *unused]
+        self.missing: Collection[str] = missing.keys()
+        self.unused: Collection[str] = unused.keys()
 
     @cached_property
     def _found(self) -> dict[str, Near]:

@@ -8,7 +8,7 @@ too, so that a layer that happens to be called `Adam` is not.
 import re
 from collections.abc import Collection, Container, Iterable, Mapping
 
-from ..names import inside, parent, parents
+from ..names import inside, leaf_of, parent, parents
 from ..spec import TensorSpec
 
 #: Optimizers whose slots bear their name: those of tf.compat.v1.train, then of tf.contrib and BERT.
@@ -22,6 +22,10 @@ OPTIMIZERS = frozenset(
 
 #: Scalars that count steps: TensorFlow's global step, and Adam's powers of its betas.
 COUNTERS = frozenset(("global_step", "beta1_power", "beta2_power"))
+
+#: What PyTorch's batch norm counts and no other framework's does; without `momentum` alone does it
+#: matter, and old files of PyTorch lack it too.
+BATCHES = "num_batches_tracked"
 
 #: Where a TensorFlow 2 object checkpoint keeps its graph of objects.
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -55,6 +59,11 @@ def is_counter(name: str) -> bool:
     (True, True, False)
     """
     return slot_name(name) in COUNTERS
+
+
+def is_batch_counter(spec: TensorSpec) -> bool:
+    """Return whether *spec* is what PyTorch's batch norm counts its batches in."""
+    return not spec.shape and leaf_of(spec.name) == BATCHES
 
 
 def is_object_slot(name: str) -> bool:

@@ -218,7 +218,7 @@ def test_what_was_said_of_a_layout_counts_more_than_names():
 def test_a_layout_is_one_of_three():
     with pytest.raises(
         RuleError,
-        match="layout='pytorch': no layout is called 'pytorch'; known: torch, keras, flax",
+        match=r"no layout is called 'pytorch' \(near it: torch\); known: torch, keras, flax",
     ):
         ws.SmartInit({}, layout="pytorch")
 

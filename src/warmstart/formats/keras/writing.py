@@ -16,6 +16,7 @@ from ...binary.atomic import TEMPORARY, replacing, write_fully
 from ...binary.mapped import map_file
 from ...binary.zip import ZipWriter
 from ...errors import CannotHold, UnsupportedCheckpoint
+from ...names import leaf_of
 from ...names import parent as scope_of
 from ...names import parts as parts_of
 from ...source import Source
@@ -34,6 +35,10 @@ ADVICE = (
     "Keras finds a variable by the place of its layer in the model.  Give a file of the same "
     "model: like=FILE, or --like FILE (model.save_weights makes one)."
 )
+
+#: What PyTorch's batch norm counts.
+BATCHES = "num_batches_tracked"
+WITHOUT_COUNTERS = f"Only PyTorch counts batches: leave them out with the rule 'drop *{BATCHES}'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,8 @@ def structure_of(source: Source, like: str | Path | None) -> Structure:
     placed = set(structure.names.values())
     homeless = {n: f"{spec}: no place of it is known"
                 for n, spec in source.specs.items() if n not in placed}  # fmt: skip
-    refuse_unheld("a Keras file", homeless, ADVICE)
+    counters = all(leaf_of(name) == BATCHES for name in homeless)
+    refuse_unheld("a Keras file", homeless, WITHOUT_COUNTERS if counters else ADVICE)
     return structure
 
 

@@ -27,6 +27,7 @@ from ..recipe import (
     with_inputs,
 )
 from ..remap import is_of_model
+from ..slots import BATCHES
 from ..steps import Cast
 from . import kinds
 from .convention import conventions_of
@@ -35,9 +36,6 @@ from .side import CannotCarryError, Recipes, Side
 
 #: Why slots of what is carried over are not restored.
 SLOTS_STAY = "begins anew, since its variable has other axes here"
-
-#: A counter that only PyTorch's batch norm has; without `momentum` alone does it matter.
-COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,5 +261,5 @@ def counters(place: Place, index: Index) -> list[str]:
     """Return the names of batch norm's counter of batches, which only PyTorch has, on its side."""
     if place.layer.kind != "batch_norm":
         return []
-    own = [name for leaf, name in place.layer.variables.items() if leaf == COUNTER]
-    return own or [name for scope in place.scopes for name in index.under(scope, COUNTER)]
+    own = [name for leaf, name in place.layer.variables.items() if leaf == BATCHES]
+    return own or [name for scope in place.scopes for name in index.under(scope, BATCHES)]
