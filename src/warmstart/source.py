@@ -165,11 +165,13 @@ class Source(ABC):
 class ListedSource(Source):
     """A source that knows all its tensors once it is open.
 
-    Whoever derives from it sets `_specs`, and of `_aliases` and `_metadata` what there is.
+    Whoever derives from it sets `_specs`, and of `_aliases`, `_derived` and `_metadata` what there
+    is.
     """
 
     _specs: Mapping[str, TensorSpec]
     _aliases: Mapping[str, str] = MappingProxyType({})
+    _derived: Collection[str] = frozenset()
     _metadata: Mapping[str, str] = MappingProxyType({})
 
     @property
@@ -183,6 +185,10 @@ class ListedSource(Source):
     @property
     def aliases(self) -> Mapping[str, str]:
         return self._aliases
+
+    @property
+    def derived(self) -> Collection[str]:
+        return self._derived
 
     def _own(self, name: str) -> str:
         """Return the name in `specs` of the tensor *name*, an alias or not.  Raise NoSuchTensor."""

@@ -27,6 +27,17 @@ def test_a_state_dict_has_each_tensor_once(weights, tmp_path):
     assert sorted(torch.load(tmp_path / "m.pt")) == ["body/bias", "body/kernel"]
 
 
+@pytest.mark.parametrize("name", ["m", "m.npz", "m.safetensors", "m.msgpack", "dcp/", "orbax/"])
+def test_so_it_is_by_way_of_another_format(name, weights, tmp_path):
+    path, _ = weights
+    format = name.removesuffix("/") if name.endswith("/") else None
+    ws.convert(path, tmp_path / name, format=format)
+    with ws.open(tmp_path / name) as there:
+        assert {*there.derived} == {*there.aliases}
+    ws.convert(tmp_path / name, tmp_path / "out.pt")
+    assert sorted(torch.load(tmp_path / "out.pt")) == ["body/bias", "body/kernel"]
+
+
 def test_so_has_one_of_loaded_variables(weights, tmp_path):
     path, _ = weights
     ws.save_vars(ws.load_vars(path), tmp_path / "m.pt")

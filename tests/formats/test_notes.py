@@ -90,6 +90,7 @@ BROKEN: dict[str, Any] = {
     "not of version 1: '{\"warmstart\": 2}'": '{"warmstart": 2}',
     "not of version 1: '{}'": "{}",
     "the roles in the note are not lists of names": '{"warmstart": 1, "roles": {"slot": "w"}}',
+    "the derived names in the note are no list": '{"warmstart": 1, "derived": {"a": 1}}',
     "the dtypes in the note are not lists of names": '{"warmstart": 1, "dtypes": []}',
     "the aliases in the note do not map text to text": '{"warmstart": 1, "aliases": {"a": 1}}',
     "the metadata in the note do not map text to text": '{"warmstart": 1, "metadata": [""]}',

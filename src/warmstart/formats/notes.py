@@ -6,6 +6,7 @@ a member of a zip, the metadata of a safetensors header):
     {"warmstart": 1,
      "roles": {"trainable": ["fc.weight", ...], "slot": [...]},
      "aliases": {"decoder.weight": "encoder.weight"},
+     "derived": ["layers/0/vars/0", ...],                     aliases that are no ties
      "metadata": {"run": "..."},
      "dtypes": {"bfloat16": ["fc.weight", ...]}}
 
@@ -15,7 +16,7 @@ Empty parts are left out, and a source that says nothing leaves no note at all.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -42,12 +43,14 @@ class Notes:
     aliases: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    derived: Set[str] = frozenset()  # those of the aliases that are no tied tensor's
 
 
 def notes_of(source: Source) -> Notes:
     """Return what *source* says about its tensors."""
     roles = {name: spec.role for name, spec in source.specs.items() if spec.role is not None}
-    return Notes(roles, dict(source.aliases), dict(source.metadata))
+    aliases, derived = dict(source.aliases), frozenset(source.derived)
+    return Notes(roles, aliases, dict(source.metadata), derived=derived & aliases.keys())
 
 
 def encode(notes: Notes, *, always: bool = False) -> str | None:
@@ -60,6 +63,7 @@ def encode(notes: Notes, *, always: bool = False) -> str | None:
         "aliases": dict(notes.aliases),
         "metadata": dict(notes.metadata),
         "dtypes": grouped(notes.dtypes),
+        "derived": sorted(notes.derived),
     }
     said = {key: part for key, part in parts.items() if part}
     if not said and not always:
@@ -89,11 +93,16 @@ def decode(text: str | bytes) -> Notes:
         raise CorruptCheckpoint(
             f"the note on roles and run state is not of version {VERSION}: {str(text)[:60]!r}"
         )
+    aliases = texts(value.get("aliases", {}), "aliases")
+    derived = value.get("derived", [])
+    if not is_strings(derived):
+        raise CorruptCheckpoint("the derived names in the note are no list of names")
     return Notes(
         roles=ungrouped(value.get("roles", {}), "roles"),
-        aliases=texts(value.get("aliases", {}), "aliases"),
+        aliases=aliases,
         metadata=texts(value.get("metadata", {}), "metadata"),
         dtypes=ungrouped(value.get("dtypes", {}), "dtypes"),
+        derived=frozenset(derived) & aliases.keys(),
     )
 
 

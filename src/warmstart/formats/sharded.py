@@ -37,6 +37,7 @@ class ShardedSource(ListedSource):
             refuse_disagreement(weight_map, shards)
         self._shards = {n: shard for shard in shards.values() for n in shard.specs}
         self._aliases = {a: n for shard in shards.values() for a, n in shard.aliases.items()}
+        self._derived = {name for shard in shards.values() for name in shard.derived}
         self._specs = {n: shard.specs[n] for n, shard in self._shards.items()}
         self._metadata: dict[str, str] = {}
         for shard in reversed(shards.values()):

@@ -39,6 +39,7 @@ class Snapshot(ListedSource):
         run = {name: spec_of(name, array, "run") for name, array in self._arrays.items()}
         self._specs = {**session.specs, **run}
         self._aliases = dict(session.aliases)  # a session looks for them each time it is asked
+        self._derived = frozenset(session.derived)
 
     @property
     def pieces(self) -> Mapping[str, Sequence[Box]]:

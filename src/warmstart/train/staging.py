@@ -27,6 +27,7 @@ class Staged(ListedSource):
         """Hold *arrays*, the values of *source*, and what it says besides."""
         self._specs = dict(source.specs)
         self._aliases = dict(source.aliases)
+        self._derived = frozenset(source.derived)
         self._metadata = dict(source.metadata)
         self._arrays = arrays
 

@@ -32,6 +32,18 @@ def test_names_are_the_ways_of_attributes(make_net):
     assert session.read("dense/w:0") is not None
 
 
+def test_what_tensorflow_calls_a_variable_is_no_second_way_to_it(make_net, tmp_path):
+    net = make_net()
+    net.first = net.blocks[0].w
+    session = ws.session_for(net, optimizer=keras.Adam())
+    assert {*session.aliases} - {*session.derived} == {"blocks/0/w"}
+    ws.save_vars(session, tmp_path / "net")
+    ws.convert(tmp_path / "net", tmp_path / "net.pt")
+    with ws.open(tmp_path / "net.pt") as state:
+        keys = {*state.specs, *state.aliases}
+    assert keys == {*session.specs, "blocks/0/w"}
+
+
 def test_the_name_of_several_variables_is_an_error_that_says_so(make_net):
     net = make_net()
     net.more = tf.Variable(1.0, name="dense/w")
@@ -114,7 +126,8 @@ def test_a_wrong_shape_is_refused(make_net):
 def test_half_of_a_variables_slots_are_not_made(make_net):
     net = make_net()
     session = ws.session_for(net, optimizer=keras.Adam())
-    slots = {name: np.ones((6, 4), np.float32) for name in ("embedding/momentum",)}
+    names = ("embedding", "embedding/momentum")
+    slots = {name: np.ones((6, 4), np.float32) for name in names}
     ws.DictRestore(slots).init(session)
     assert "embedding/momentum" not in session.specs
     slots["embedding/velocity"] = slots["embedding/momentum"]

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -210,10 +210,6 @@ class ChildSource(ListedSource):
         except BaseException:
             child.close()
             raise
-
-    @property
-    def derived(self) -> Collection[str]:
-        return self._derived
 
     @property
     def stored(self) -> Mapping[str, str]:

@@ -42,7 +42,7 @@ class DcpSource(ListedSource):
             self._notes = self._read_notes()
             refuse_false_aliases(self._contents, self._notes)
             refuse_misplaced(self._own_places(), self._files)
-        self._aliases = self._notes.aliases
+        self._aliases, self._derived = self._notes.aliases, self._notes.derived
         roles = {**dict.fromkeys(slots_in(self._contents.paths), "slot"), **self._notes.roles}
         self._specs = {
             name: spec._replace(role="run" if name.startswith(RUN_PREFIX) else roles.get(name))

@@ -1,6 +1,6 @@
 """Datasets of one or more HDF5 files as a source, under whatever names their layout gives them."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,10 +39,6 @@ class Hdf5Source(ListedSource):
             name: file.datasets[path].spec(name, role_of(name, found.notes.roles))
             for name, (file, path) in found.datasets.items()
         }
-
-    @property
-    def derived(self) -> Collection[str]:
-        return self._derived
 
     @property
     def paths(self) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...binary.msgpack import MAX_VALUES, Place, parse
@@ -55,8 +55,8 @@ def read_contents(file: FileBytes) -> Contents:
     plain = {n: text_of(file, leaf) for n, leaf in leaves.items() if n not in arrays}
     roles = dict(note.roles) | roles_by_layout(leaves, arrays)
     specs = {n: TensorSpec(n, a.dtype, a.shape, roles.get(n)) for n, a in arrays.items()}
-    aliases = checked(note, arrays).aliases
-    return Contents(arrays, specs, Notes(roles, aliases, plain | dict(note.metadata)))
+    metadata = plain | dict(note.metadata)
+    return Contents(arrays, specs, replace(checked(note, arrays), roles=roles, metadata=metadata))
 
 
 def taken_note(tree: Any) -> Notes:

@@ -30,6 +30,7 @@ class MsgpackSource(ListedSource):
         notes = self._contents.notes
         self._specs = self._contents.specs
         self._aliases, self._metadata = notes.aliases, notes.metadata
+        self._derived = notes.derived
 
     def read(self, name: str) -> "np.ndarray":
         stored = self._stored(name)

@@ -89,7 +89,7 @@ def leaves_of(source: Source) -> dict[str, Any]:
     said = roles_by_layout([*source.specs, *plain], source.specs)
     roles = {name: role for name, role in notes.roles.items() if said.get(name) != role}
     metadata = {key: text for key, text in notes.metadata.items() if key not in plain}
-    note = encode(Notes(roles, notes.aliases, metadata))
+    note = encode(Notes(roles, notes.aliases, metadata, derived=notes.derived))
     return plain if note is None else {**plain, NOTE: note}
 
 

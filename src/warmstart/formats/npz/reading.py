@@ -88,7 +88,7 @@ class NpzSource(ListedSource):
         self._specs = {name: entry.spec for name, entry in self._entries.items()}
         if self._objects is not None:
             self._specs |= self._objects.specs
-        self._aliases = self._notes.aliases
+        self._aliases, self._derived = self._notes.aliases, self._notes.derived
         if verify:
             self._unchecked.update(self._entries)
 

@@ -41,6 +41,7 @@ class OrbaxSource(ListedSource):
         self._specs: dict[str, TensorSpec] = {}
         self._aggregates: dict[str, tuple[MsgpackSource, str]] = {}
         self._aliases: dict[str, str] = {}
+        self._derived: set[str] = set()
         self._metadata: dict[str, str] = {}
         with noting(self._place):
             self._metadata |= step_metadata(path)
@@ -56,6 +57,7 @@ class OrbaxSource(ListedSource):
         self._held |= {prefix + name: held for name, held in item.held.items()}
         self._specs |= {prefix + n: s.renamed(prefix + n) for n, s in specs.items()}
         self._aliases |= {prefix + alias: prefix + name for alias, name in aliases.items()}
+        self._derived |= {prefix + alias for alias in tree.notes.derived}
         self._metadata |= {prefix + key: text for key, text in tree.metadata.items()}
         if tree.aggregate is not None:
             aggregate = tree.aggregate

@@ -156,7 +156,7 @@ def custom_of(source: Source, empty: Mapping[str, str]) -> dict[str, Any]:
     said = roles_by_layout([*source.specs, *empty], source.specs)
     roles = {name: role for name, role in notes.roles.items() if said.get(name) != role}
     rest = {key: text for key, text in others.items() if key not in native}
-    note = encode(Notes(roles, notes.aliases, rest))
+    note = encode(Notes(roles, notes.aliases, rest, derived=notes.derived))
     custom = {key: json.loads(native[key]) for key in sorted(native)}
     return custom if note is None else {**custom, NOTE: note}
 

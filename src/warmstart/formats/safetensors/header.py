@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from ...binary.window import FileBytes
@@ -89,7 +89,7 @@ def parse_metadata(value: object, names: Mapping[str, object]) -> Notes:
     if NOTE in value:
         note = decode(value[NOTE])
         metadata = {key: text for key, text in value.items() if key != NOTE}
-        return checked(Notes(note.roles, note.aliases, metadata), names)
+        return checked(replace(note, metadata=metadata), names)
     aliases = {old: new for old, new in value.items() if new in names and old not in names}
     return Notes({}, aliases, {key: text for key, text in value.items() if key not in aliases})
 

@@ -30,6 +30,7 @@ class SafetensorsSource(ListedSource):
         self._data = header.data
         self._specs = {name: entry.spec for name, entry in header.entries.items()}
         self._aliases, self._metadata = header.notes.aliases, header.notes.metadata
+        self._derived = header.notes.derived
 
     def read(self, name: str) -> "np.ndarray":
         entry = self._entries[self._own(name)]

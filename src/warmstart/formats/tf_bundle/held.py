@@ -93,4 +93,5 @@ def under_keys(note: Notes, keys: Mapping[str, str]) -> Notes:
         {keys[name]: role for name, role in note.roles.items()},
         {keys[alias]: keys[kept] for alias, kept in note.aliases.items()},
         note.metadata,
+        derived={keys[alias] for alias in note.derived},
     )

@@ -68,7 +68,7 @@ class BundleSource(Source):
 
     @property
     def derived(self) -> Collection[str]:
-        return self._objects.aliases.keys() - self._note.aliases.keys()
+        return self._notes.derived
 
     def read(self, name: str) -> "np.ndarray":
         return self._read(*self._entry(name))
@@ -176,7 +176,9 @@ class BundleSource(Source):
         """What the bundle's own note and its graph of objects say; the note has the last word."""
         note, objects = self._note, self._objects
         roles = {**objects.roles, **note.roles} if objects.roles else note.roles
-        return notes.Notes(roles, {**objects.aliases, **note.aliases}, note.metadata)
+        aliases = {**objects.aliases, **note.aliases}
+        derived = (objects.aliases.keys() - note.aliases.keys()) | note.derived
+        return notes.Notes(roles, aliases, note.metadata, derived=derived)
 
     @cached_property
     def _objects(self) -> Objects:

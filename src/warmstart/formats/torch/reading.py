@@ -1,7 +1,7 @@
 """A PyTorch file as a source: names, roles and aliases of what its pickle describes."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -81,10 +81,6 @@ class TorchSource(ListedSource):
             return pickled_arrays.spec_of_array(name, leaf)._replace(role=role)
         shape = (*leaf.shape, 2) if leaf.dtype in PAIRS else leaf.shape
         return TensorSpec(name, DTYPES[leaf.dtype][0], shape, role or leaf.role)
-
-    @property
-    def derived(self) -> Collection[str]:
-        return self._derived
 
     @property
     def stored(self) -> Mapping[str, str]:

@@ -47,6 +47,10 @@ class TF2Session(Session):
         return self.look().aliases
 
     @property
+    def derived(self) -> Collection[str]:
+        return self.look().derived
+
+    @property
     def synonyms(self) -> Mapping[str, str]:
         return self.look().synonyms
 

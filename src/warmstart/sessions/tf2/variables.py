@@ -83,6 +83,8 @@ class Variables:
 
     by_name: Mapping[str, Variable] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    #: Those of the aliases that are no other ways to a variable of the model.
+    derived: frozenset[str] = frozenset()
     synonyms: Mapping[str, str] = field(default_factory=dict)
     #: Names of tf.Variables that several have -> which.
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -152,6 +154,7 @@ def variables_of(root: Any, optimizer: Any = None) -> Variables:
     return Variables(
         by_name=by_name,
         aliases=listed,
+        derived=frozenset(listed.keys() - other_ways(by_name)),
         synonyms=synonyms_of(by_name | come, listed, top),
         shared={name: names for name, names in claims.items() if len(names) > 1},
         optimizers=tuple(found.value for found in optimizers),
@@ -258,6 +261,14 @@ def aliases_of(
     tied = {p: v.name for v in by_name.values() if v.role != "slot" for p in v.paths[1:]}
     own = {name: names[0] for name, names in claims.items() if len(names) == 1}
     return {alias: name for alias, name in (own | tied).items() if alias not in by_name}
+
+
+def other_ways(by_name: Mapping[str, Variable]) -> set[str]:
+    """Return the other ways to variables that the model has twice.
+
+    An optimizer has its own, the count of steps, as attributes and in a list: that is once.
+    """
+    return {p for v in by_name.values() if v.role not in ("slot", "run") for p in v.paths[1:]}
 
 
 def synonyms_of(
