@@ -9,6 +9,7 @@ After a block they are as they were before it.
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
@@ -40,30 +41,55 @@ class Dice:
         self._outside: list[Any] = []
 
     def __enter__(self) -> None:
-        self._outside = [state_of(each) for each in self._generators]
+        self._outside = states_of(self._generators)
         if self._inside is None:
-            for index, generator in enumerate(self._generators):
-                seed(generator, (*self._numbers, index))
+            seed_all(self._generators, self._numbers)
         else:
-            self._set(self._inside)
+            set_states(self._generators, self._inside)
 
     def __exit__(self, *error: object) -> None:
-        self._inside = [state_of(each) for each in self._generators]
-        self._set(self._outside)
-
-    def _set(self, states: Iterable[Any]) -> None:
-        for generator, state in zip(self._generators, states, strict=True):
-            set_state(generator, state)
+        self._inside = states_of(self._generators)
+        set_states(self._generators, self._outside)
 
 
-def words(numbers: Sequence[int]) -> np.ndarray:
-    """Return 4 words of 32 bits that *numbers*, each of 64 bits at most, are mixed into."""
-    return np.random.SeedSequence([number & (1 << 64) - 1 for number in numbers]).generate_state(4)
+@contextmanager
+def drawing(numbers: Sequence[int], more: Sequence[Any]) -> Iterator[None]:
+    """Do as `Dice` does for one block, a third faster."""
+    generators = (*GLOBAL, *more)
+    outside = states_of(generators)
+    seed_all(generators, numbers)
+    try:
+        yield
+    finally:
+        set_states(generators, outside)
 
 
-def seed(generator: Any, numbers: Sequence[int]) -> None:
-    """Let *generator* begin as *numbers* say."""
-    chosen = words(numbers)
+def states_of(generators: Iterable[Any]) -> list[Any]:
+    """Return the states of *generators*."""
+    return [state_of(each) for each in generators]
+
+
+def set_states(generators: Iterable[Any], states: Iterable[Any]) -> None:
+    """Take back what `states_of` returned."""
+    for generator, state in zip(generators, states, strict=True):
+        set_state(generator, state)
+
+
+def seed_all(generators: Sequence[Any], numbers: Sequence[int]) -> None:
+    """Let each of *generators* begin as *numbers* say, no two of them alike."""
+    chosen = words(numbers, 4 * len(generators))
+    for index, generator in enumerate(generators):
+        seed(generator, chosen[4 * index : 4 * index + 4])
+
+
+def words(numbers: Sequence[int], count: int = 4) -> np.ndarray:
+    """Return words of 32 bits that *numbers*, each of 64 bits at most, are mixed into."""
+    mixed = np.random.SeedSequence([number & (1 << 64) - 1 for number in numbers])
+    return mixed.generate_state(count)
+
+
+def seed(generator: Any, chosen: np.ndarray) -> None:
+    """Let *generator* begin as 4 *chosen* words say."""
     match generator:
         case random.Random():
             generator.seed(chosen.tobytes())

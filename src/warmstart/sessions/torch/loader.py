@@ -16,10 +16,17 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+    get_worker_info,
+)
 
 from ..places import Part, check_pieces, checked_part, piece_of, refuse_other_data
-from .dice import Dice, generators_in
+from .dice import GLOBAL, drawing, generators_in, seed_all
 from .order import WORKERS, generator_for, order_of, samplers_of
 
 #: What `given_seeds` found before a loader was taken over; another may be made of it later.
@@ -181,12 +188,18 @@ class Loading:
         self.collate = loader.collate_fn
         self.batched = loader.batch_sampler is not None
         self._generators: list[Any] | None = None  # of the dataset; until they are looked for
+        self._draws_nothing = self.collate is default_collate and is_plain(self.dataset)
 
     def __getitem__(self, place: tuple[tuple[int, ...], Any]) -> Any:
         numbers, indices = place
         if self._generators is None:
             self._generators = generators_in([self.dataset, self.collate])
-        with Dice(numbers, self._generators):
+        if self._draws_nothing:
+            return self.collate(self._examples(indices))
+        if get_worker_info() is not None:  # a process in which nobody else draws
+            seed_all((*GLOBAL, *self._generators), numbers)
+            return self.collate(self._examples(indices))
+        with drawing(numbers, self._generators):
             return self.collate(self._examples(indices))
 
     def _examples(self, indices: Any) -> Any:
@@ -194,6 +207,13 @@ class Loading:
             return self.dataset[indices]
         several = getattr(self.dataset, "__getitems__", None)
         return several(indices) if several else [self.dataset[index] for index in indices]
+
+
+def is_plain(dataset: Any) -> bool:
+    """Return whether *dataset* only looks examples up."""
+    if type(dataset) is Subset:
+        return is_plain(dataset.dataset)
+    return type(dataset) is TensorDataset
 
 
 def begin_worker(given: Callable[[int], None] | None, worker: int) -> None:
