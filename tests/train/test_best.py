@@ -84,3 +84,8 @@ def test_a_stat_may_be_measured_now_and_then(folder: Path, train: Train) -> None
 
 def test_a_stat_in_a_group_makes_a_plain_file_name() -> None:
     assert MinSaver("val/loss").filename == "min-val-loss"
+
+
+def test_what_is_no_name_of_a_metric_is_refused() -> None:
+    with pytest.raises(TypeError, match="MinSaver takes the name of a metric, not 5"):
+        MinSaver(5)  # type: ignore[arg-type]

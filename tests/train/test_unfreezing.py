@@ -246,6 +246,12 @@ def test_epochs_count_from_one(epochs: Any) -> None:
         GradualUnfreezing(epochs)
 
 
+@pytest.mark.parametrize("epochs", [None, "head.*", ["head.*"]])
+def test_a_schedule_is_a_mapping(epochs: Any) -> None:
+    with pytest.raises(TypeError, match=r"takes epoch -> patterns, not (None|'head|a list)"):
+        GradualUnfreezing(epochs)
+
+
 def test_another_schedule_after_a_resume_is_told(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

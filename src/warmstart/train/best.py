@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..binary.lock import hold
+from ..errors import described
 from . import logger
 from .callback import BEST, Callback
 from .leftovers import delete, unused_data
@@ -29,6 +30,10 @@ class BestSaver(Callback):
         filename: str | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> None:
+        if not isinstance(monitor_stat, str):
+            raise TypeError(
+                f"{type(self).__name__} takes the name of a metric, not {described(monitor_stat)}"
+            )
         self.monitor_stat = monitor_stat
         self.filename = filename or f"{self.word}-{monitor_stat.replace('/', '-')}"
         self.checkpoint_dir = checkpoint_dir

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, described
 from ..freezing.frozen import Frozen, refuse_idle, texts
 from ..names import Pattern, as_patterns, idle, selected
 from ..sessions.base import Session
@@ -34,6 +34,11 @@ class GradualUnfreezing(Callback):
 
     def __init__(self, epochs: Mapping[int, Pattern | Iterable[Pattern]]) -> None:
         """Take the patterns of what begins to train in which epoch, counted from 1."""
+        if not isinstance(epochs, Mapping):
+            raise TypeError(
+                f"GradualUnfreezing takes epoch -> patterns, not {described(epochs)}; such as "
+                '{1: "head/*", 3: "encoder/*"}'
+            )
         wrong = [epoch for epoch in epochs if not isinstance(epoch, int) or epoch < 1]
         if wrong or not epochs:
             raise ValueError(

@@ -216,6 +216,38 @@ def test_wrong_calls_are_refused(mlp):
         silent.train_step((X, Y))
 
 
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda out: out.sum(), TypeError, r"step= returned a torch\.Tensor; expected a dict with"),
+        (lambda out: None, TypeError, "step= returned None; expected a dict with 'loss'"),
+        (
+            lambda out: {"loss": 3.0},
+            TypeError,
+            r"the loss is 3\.0; expected a tensor of one number",
+        ),
+        (lambda out: {"loss": out}, ValueError, r"the loss is a tensor of shape \(\d+, \d+\); ex"),
+        (
+            lambda out: {"loss": out.sum(), "v": out},
+            ValueError,
+            r"'v' is a tensor of shape \(\d+, ",
+        ),
+    ],
+)
+def test_what_a_step_returns_is_checked(returned, error, message, mlp):
+    optimizer = torch.optim.SGD(mlp.parameters())
+    model = ws.TorchModel(mlp, step=lambda m, batch: returned(m(batch[0])), optimizer=optimizer)
+    with pytest.raises(error, match=message):
+        model.train_step((X, Y))
+
+
+def test_with_all_frozen_there_is_nothing_to_train(mlp):
+    model = model_of(mlp)
+    ws.freeze(model, "*")
+    with pytest.raises(ws.FreezeError, match="every trainable variable is frozen, so there is"):
+        model.train_step((X, Y))
+
+
 def test_an_optimizer_of_another_module_is_refused(mlp):
     other = torch.optim.SGD(copy.deepcopy(mlp).parameters(), lr=0.1)
     with pytest.raises(ValueError, match="the optimizer has none of the module's parameters; make"):

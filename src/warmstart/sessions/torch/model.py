@@ -23,6 +23,7 @@ from .accumulation import Accumulation
 from .batches import first_tensor, tensors
 from .gradients import ProcessedGradients
 from .grouped import regrouped
+from .losses import as_float, check_losses, refuse_backward
 from .optimizer import check_kind, named
 from .portable import pack, part, unpack
 from .session import TorchSession
@@ -100,14 +101,17 @@ class TorchModel:
                 self._sum.step()
         if self._after_step and moves:
             self.scheduler.step()
-        return {name: as_float(value) for name, value in losses.items()}
+        return {name: as_float(name, value) for name, value in losses.items()}
 
     def _backward(self, batch: Any) -> Losses:
         """Compute the losses and the gradients, and process these."""
         losses = self._losses(self.module, batch)
-        if "loss" not in losses:
-            raise ValueError(f"step= returned {', '.join(losses) or 'nothing'}; expected 'loss'")
-        self._sum.backward(losses["loss"])
+        check_losses(losses)
+        try:
+            self._sum.backward(losses["loss"])
+        except RuntimeError:
+            refuse_backward(losses["loss"], self.module)
+            raise
         if self._gradients is not None and self.gradprocs and self._sum.complete:
             self._sum.unscale()
             self._gradients.process()
@@ -195,11 +199,6 @@ def refuse_foreign(module: nn.Module, optimizer: Optimizer) -> None:
         raise ValueError(
             "the optimizer has none of the module's parameters; make it from module.parameters()"
         )
-
-
-def as_float(value: Any) -> float:
-    """Return a tensor of one element, or a number, as a float."""
-    return float(value.item() if isinstance(value, Tensor) else value)
 
 
 def supervised(loss: Any) -> Callable[[nn.Module, Any], Losses]:
