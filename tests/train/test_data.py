@@ -8,7 +8,7 @@ import pytest
 
 from warmstart.errors import ResumeError
 from warmstart.testing.data import DataContract
-from warmstart.train.data import Batches, Replayed, endless, place_in
+from warmstart.train.data import Batches, Replayed, endless, place_in, warn_of_same
 
 
 class TestBatches(DataContract):
@@ -197,6 +197,22 @@ def test_a_first_pass_may_be_at_its_end() -> None:
 
 def test_plain_iterables_have_no_place() -> None:
     assert place_in([1, 2]) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "processes", "warned"),
+    [
+        (Batches(np.arange(4), 2), 2, True),
+        (Batches(np.arange(4), 2), 1, False),
+        (Batches(np.arange(4), 2, part=(0, 2)), 2, False),
+        ([1, 2], 2, False),
+    ],
+)
+def test_processes_that_train_on_the_same_batches_are_warned(
+    data: Any, processes: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_same(data, processes)
+    assert ("each of the 2 processes trains on the same batches" in caplog.text) is warned
 
 
 class Shuffled:

@@ -10,6 +10,7 @@ loop it lives in:
     data.state()                    # the next batch to train on, not the next to prefetch
 """
 
+import logging
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from ..errors import described
 from ..sessions.data import data_for
 from ..sessions.places import Part, check_pieces, checked_part, piece_of, refuse_other_data
 from .run_state import random_states, set_random_states
+
+log = logging.getLogger("warmstart")
 
 
 class Batches:
@@ -73,6 +76,11 @@ class Batches:
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
             own = chosen[piece_of(len(chosen), self.part)]
             yield tuple(array[own] for array in self.arrays)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes get other examples."""
+        return self.part[1] > 1
 
     def state(self) -> dict[str, Any]:
         """Return the place, and what it is a place in."""
@@ -175,6 +183,16 @@ def placed(data: Any) -> Any:
     """Return *data*, or what goes through it and says its place better than *data* itself."""
     found = data_for(data)
     return data if found is None else found
+
+
+def warn_of_same(data: Any, processes: int) -> None:
+    """Warn when each of several *processes* would train on all of *data*."""
+    if processes > 1 and getattr(data, "shared", True) is False:
+        log.warning(
+            "each of the %d processes trains on the same batches; part=(rank, count) gives it its "
+            "piece of each",
+            processes,
+        )
 
 
 #: What accepts that the first batches of the pass are drawn again, from data that has no place.

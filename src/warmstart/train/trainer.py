@@ -17,7 +17,7 @@ from ..sessions.arguments import made_for
 from ..sessions.base import Session
 from .beside import places_of
 from .callback import BEST, Callback, in_turn, overrides
-from .data import REPLAY, Place, Replayed, endless, place_in, placed
+from .data import REPLAY, Place, Replayed, endless, place_in, placed, warn_of_same
 from .defaults import with_defaults
 from .epoch_metrics import EpochMetrics
 from .gradients import step_of
@@ -121,6 +121,8 @@ class Trainer:
         """
         self.processes = replace(self.session.processes, timeout=process_timeout)
         self._set_up(data, steps_per_epoch, starting_epoch, max_epoch)
+        if self.processes.first:
+            warn_of_same(self.data, self.processes.count)
         self.callbacks = in_turn(with_defaults(callbacks, self.model))
         self.accept = tuple(as_patterns(accept))
         if place_in(self.data) is None and self.accepts(REPLAY):

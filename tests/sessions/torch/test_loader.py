@@ -217,6 +217,8 @@ def test_the_order_of_a_distributed_sampler_goes_on_with_another_number_of_proce
         return [set(indices(list(batches))) for batches in found]
 
     one = data(0, 2)
+    assert one.shared
+    assert not data(0, 1).shared
     next(endless(one))
     whole = steps(2)
     assert [len(step) for step in whole] == [12] * 4

@@ -94,6 +94,11 @@ class TorchData:
         """What the order, and the random numbers, of every pass depend on."""
         return self._at.seed
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes get other examples."""
+        return self.part[1] > 1 or getattr(samplers_of(self.loader)[-1], "num_replicas", 1) > 1
+
     def __len__(self) -> int:
         """Return the batches of one pass."""
         return len(self.loader)
