@@ -135,7 +135,6 @@ class Beside(Saving):
         if self.processes.count > 1:
             return  # all raise what went wrong, and so at the same step: that of the next save
         if self._room is None:  # the first step makes the slots of most optimizers
-            self.settle()
             self._room = self._thread.submit(self._staging.make_room, dict(session.specs))
         elif self._going is not None and self._going.done():
             self.settle()

@@ -80,7 +80,7 @@ class Staging:
         """Return the values of *source*, and which are not what was there before."""
         arrays, changed = dict(self._rooms), set[str]()
         copying: dict[str, Future[bool]] = {}
-        with ThreadPoolExecutor(2) as threads, source.reading():
+        with source.reading(), ThreadPoolExecutor(2) as threads:
             for name, spec in specs.items():
                 values = source.read(name)
                 if spec.dtype == "string":
