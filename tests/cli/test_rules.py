@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import warmstart as ws
+from warmstart.restore.grammar import VERBS
 
 Run = Callable[..., Any]
 
@@ -72,6 +73,11 @@ def test_options_that_mean_nothing_alone(
     done = warmstart("convert", "a.npz", "c.npz", *options)
     assert (done.code, message in done.err) == (2, True), done.err
     assert not (files / "c.npz").exists()
+
+
+def test_the_help_names_every_rule(warmstart: Run) -> None:
+    said = " ".join(warmstart("convert", "--help").out.split())
+    assert f"1 0': {', '.join(VERBS)}; applied after" in said
 
 
 def test_renames_come_first_and_rules_last(warmstart: Run, files: Path) -> None:

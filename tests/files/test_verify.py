@@ -153,3 +153,15 @@ def test_a_file_that_may_not_be_read_is_none(
     monkeypatch.setattr("warmstart.files.verify.open_as", refused)
     with pytest.raises(CheckpointNotFound, match="it cannot be read"):
         verify(tmp_path / "m.npz")
+
+
+def test_tensors_that_are_odd_alike_are_one_line(tmp_path: Path) -> None:
+    arrays = {f"block{i}/{leaf}": np.zeros(3) for i in range(12) for leaf in ("b", "beta")}
+    others = {f"{chr(97 + i)}{i}/{'x' * i}y": np.ones(2) for i in range(12)}
+    save_vars(arrays | others, tmp_path / "m.npz")
+    found = verify(tmp_path / "m.npz")
+    lines = str(found).splitlines()
+    assert "note   block{0..11}/{b,beta}: all zero" in lines
+    assert "note   ... and 2 more groups of names: all 1" in lines
+    assert len(lines) == 14
+    assert len(found.to_dict()["notes"]) == 36

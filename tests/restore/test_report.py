@@ -217,3 +217,17 @@ def test_the_page_is_written_whole(report, tmp_path):
     assert (tmp_path / "r.html").read_text("utf-8") == report.to_html()
     with pytest.raises(ws.SaveError, match="was not written"):
         report.save_html(tmp_path / "no" / "r.html")
+
+
+def test_a_plan_and_its_report_are_asked_alike(session):
+    init = ws.SmartInit({"enc/w": np.ones((2, 3)), "old": np.ones(1), "x": np.ones(1)},
+                        rules="drop x")  # fmt: skip
+    plan = init.plan(session)
+    report = init.init(session)
+    for found in (plan, report):
+        assert found.loaded == ("enc/w",)
+        assert found.missing == ("enc/b", "enc/mean", "fc/w")
+        assert (found.unused, found.dropped) == (("old",), ("x",))
+        assert found.named("kept") == ["enc/w/Adam", "step"]
+        with pytest.raises(ValueError, match="no verdict is 'load'; the verdicts: loaded, mismat"):
+            found.named("load")

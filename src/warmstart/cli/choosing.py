@@ -17,8 +17,9 @@ rename_option: Option = click.option(
 )  # fmt: skip
 rule_option: Option = click.option(
     "--rule", "rules", multiple=True, metavar="RULE",
-    help="'drop PATTERN', 'rename OLD -> NEW', 'transpose PATTERN: 1 0' ...; applied after the "
-    "renames and the rule files.",
+    help="A rule, as 'rename OLD -> NEW' or 'transpose PATTERN: 1 0': drop, keep, rename, scope, "
+    "transpose, reshape, cast, flip, slice, pad, concatenate, split, stack, unstack, vocab, fit, "
+    "carry, layout; applied after the renames and the rule files.",
 )  # fmt: skip
 rules_option: Option = click.option(
     "--rules", "rule_files", multiple=True, metavar="FILE",

@@ -1,6 +1,6 @@
 """Whether a checkpoint is sound: its structure, its checksums, and what is odd in its values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -20,6 +20,9 @@ from ..spec import RUN_PREFIX
 from .oddities import oddities
 from .options import Reading
 from .views import Progress, counted, read_ahead
+
+#: Groups of names that one note is printed for; of more the rest is counted.
+MAX_GROUPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,23 @@ class Verification:
         return "\n".join(
             [
                 *(f"fault  {fault}" for fault in self.faults),
-                *(f"note   {note}" for note in self.notes),
+                *(f"note   {note}" for note in told(self.notes)),
                 f"checked {self.checked}",
                 f"{self.path} ({self.format}): {size}: {verdict}",
             ]
         )
+
+
+def told(notes: Iterable[Finding]) -> Iterator[str]:
+    """Yield *notes* for people: tensors of which the same is to be said are one line."""
+    names: dict[str, list[str]] = {}
+    for note in notes:
+        names.setdefault(note.what, []).append(note.name)
+    for what, of_what in names.items():
+        groups = grouped(of_what)
+        yield from (str(Finding(group, what)) for group in groups[:MAX_GROUPS])
+        if len(groups) > MAX_GROUPS:
+            yield f"... and {len(groups) - MAX_GROUPS} more groups of names: {what}"
 
 
 def verify(

@@ -127,9 +127,34 @@ class Plan:
     near: Nearest  # missing variable -> what it may have been meant to get
     left: tuple[Mapping[str, str], ...] = ()  # for each part: slot that does not follow -> why
 
-    def named(self, verdict: Verdict) -> list[str]:
-        """Return the session's names with *verdict*."""
+    def named(self, verdict: str) -> list[str]:
+        """Return the session's names with *verdict*: "loaded".  Raise ValueError for no verdict."""
+        if verdict not in [*Verdict]:
+            raise ValueError(f"no verdict is {verdict!r}; the verdicts: {', '.join(Verdict)}")
         return [name for name, given in self.targets.items() if given == verdict]
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Variables that would be loaded."""
+        return tuple(self.named(Verdict.LOADED))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Variables of the model that no source has; slots and counters are not counted."""
+        return tuple(self.named(Verdict.MISSING))
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Tensors of the sources that the model does not have; slots and counters do not count."""
+        return self._of_sources(Verdict.UNUSED)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Tensors of the sources left out by a rule or ignored."""
+        return self._of_sources(Verdict.DROPPED)
+
+    def _of_sources(self, verdict: Verdict) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for _, name in self.source_names(verdict)))
 
     def source_names(self, verdict: Verdict) -> list[tuple[int, str]]:
         """Return the sources' names with *verdict*, each with its part's index."""

@@ -66,10 +66,14 @@ class Report:
     frozen: tuple[str, ...] = ()  # variables that `ws.freeze` held still at that moment
     done: bool = True
 
+    def named(self, verdict: str) -> list[str]:
+        """Return the session's names with *verdict*: "loaded".  Raise ValueError for no verdict."""
+        return self.plan.named(verdict)
+
     @property
     def loaded(self) -> tuple[str, ...]:
         """Variables that have their value from a source."""
-        return tuple(self.plan.named(Verdict.LOADED))
+        return self.plan.loaded
 
     @property
     def cast(self) -> dict[str, str]:
@@ -89,17 +93,17 @@ class Report:
     @property
     def missing(self) -> tuple[str, ...]:
         """Variables of the model that no source has; slots and counters are not counted."""
-        return tuple(self.plan.named(Verdict.MISSING))
+        return self.plan.missing
 
     @property
     def unused(self) -> tuple[str, ...]:
         """Tensors of the sources that the model does not have; slots and counters do not count."""
-        return self._of_sources(Verdict.UNUSED)
+        return self.plan.unused
 
     @property
     def dropped(self) -> tuple[str, ...]:
         """Tensors of the sources left out by a rule or ignored."""
-        return self._of_sources(Verdict.DROPPED)
+        return self.plan.dropped
 
     @property
     def mismatched(self) -> dict[str, str]:
@@ -207,9 +211,6 @@ class Report:
 
     def _word(self, verdict: str) -> str:
         return verdict if self.done or verdict != Verdict.LOADED else "would load"
-
-    def _of_sources(self, verdict: Verdict) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for _, name in self.plan.source_names(verdict)))
 
     def _source_rows(self) -> Iterator[tuple[Verdict, str, str]]:
         for verdict in (Verdict.UNUSED, Verdict.DROPPED):
