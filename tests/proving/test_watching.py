@@ -1,5 +1,7 @@
 """What a folder shows from outside: when it changes, and that a save was cut short."""
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from warmstart.binary.atomic import TEMPORARY
 from warmstart.files.variables import save_vars
 from warmstart.formats.tf_bundle.state import write_state
 from warmstart.proving.kills import Kill, Pace, aims, pace_of
-from warmstart.proving.watching import Watch, cut_short, save_lengths
+from warmstart.proving.watching import Watch, cut_short, save_lengths, seen_in
 
 
 def whole(folder: Path) -> Path:
@@ -89,11 +91,32 @@ def test_files_that_are_there_for_a_moment_are_remembered(tmp_path: Path) -> Non
     assert cut_short(watch, watch.passing) == ""
     (tmp_path / "new.tmp.npz").touch()
     assert cut_short(watch, watch.passing) == "new.tmp.npz"
+    watch.look(3.0)
+    assert watch.passing == frozenset(), "one that stays is none"
+
+
+def test_a_file_that_goes_while_it_is_looked_at_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone:
+        path = "gone"
+
+        def is_dir(self, *, follow_symlinks: bool) -> bool:
+            return False
+
+        def stat(self, *, follow_symlinks: bool) -> None:
+            raise FileNotFoundError
+
+    (tmp_path / "a").touch()
+    with os.scandir(tmp_path) as entries:
+        there = list(entries)
+    monkeypatch.setattr(os, "scandir", lambda path: nullcontext([Gone(), *there]))
+    assert list(seen_in(tmp_path)) == [str(tmp_path / "a")]
 
 
 def test_a_pace_begins_with_the_first_file(tmp_path: Path) -> None:
-    watch = Watch(tmp_path, [1.0, 1.01, 2.0, 2.03, 3.0, 3.02], {"a"})
-    assert pace_of(watch, 4.0) == Pace(1.0, 4.0, 0.02, frozenset({"a"}))
+    watch = Watch(tmp_path, [1.0, 1.01, 2.0, 2.03, 3.0, 3.02])
+    assert pace_of(watch, 4.0) == Pace(1.0, 4.0, 0.02)
     assert pace_of(Watch(tmp_path), 4.0) == Pace(0.0, 4.0, 0.0)
     assert Pace(1.0, 4.0, 0.02).at_twice_the_speed() == Pace(0.5, 2.0, 0.01)
 

@@ -69,7 +69,7 @@ def pace_of(watch: Watch, end: float) -> Pace:
     """Return the pace of a run that ended at *end*, its folder having been watched."""
     times, lengths = watch.times, save_lengths(watch.times)
     begin = times[0] if times else 0.0
-    return Pace(begin, end, median(lengths) if lengths else 0.0, frozenset(watch.passing))
+    return Pace(begin, end, median(lengths) if lengths else 0.0, watch.passing)
 
 
 def aims(pace: Pace, kills: int, seed: int) -> Iterator[Aim]:

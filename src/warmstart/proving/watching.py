@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,15 +23,13 @@ def seen_in(folder: Path) -> Seen:
     found: Seen = {}
     waiting = [str(folder)]
     while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                with suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
                     found[entry.path] = (status.st_size, status.st_mtime_ns)
-        except OSError:
-            continue
     return found
 
 
@@ -40,13 +39,18 @@ class Watch:
 
     folder: Path
     times: list[float] = field(default_factory=list)
-    passing: set[str] = field(default_factory=set)  # names of files that were there for a moment
+    _passed: set[str] = field(default_factory=set)
     _first: Seen = field(default_factory=dict)
     _last: Seen = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._first = self._last = seen_in(self.folder)
+
+    @property
+    def passing(self) -> frozenset[str]:
+        """The names of files that were there for a moment only, as saves name them at first."""
+        return frozenset(self._passed) - {Path(path).name for path in self._last}
 
     def new(self) -> list[str]:
         """Return the paths of the files that are new or changed since the watch began."""
@@ -76,7 +80,7 @@ class Watch:
         self._since |= dict.fromkeys(now.keys() - self._last.keys(), seconds)
         for path in self._last.keys() - now.keys():
             if seconds - self._since.get(path, -GAP) < GAP:
-                self.passing.add(Path(path).name)
+                self._passed.add(Path(path).name)
 
 
 def save_lengths(times: list[float]) -> list[float]:
