@@ -11,7 +11,7 @@ from warmstart.formats import open_source
 from warmstart.formats.tf_bundle.state import read_state
 from warmstart.testing.callbacks import CallbackContract
 from warmstart.testing.toy import ToyModel
-from warmstart.train import run_folder, saving
+from warmstart.train import newest, run_folder, saving
 from warmstart.train.best import MinSaver
 from warmstart.train.callback import Callback
 from warmstart.train.saver import ModelSaver
@@ -161,6 +161,21 @@ def test_two_runs_do_not_save_into_one_folder(folder: Path, train: Train) -> Non
         train(callbacks=[MinSaver("loss"), Callback(after_epoch=train_another), ModelSaver()])
     train(callbacks=[MinSaver("loss"), ModelSaver()])
     assert not (folder / ".warmstart-lock").exists()
+
+
+def test_a_second_run_changes_nothing_and_does_not_even_look(
+    folder: Path, train: Train, batches: Callable[[], ws.Batches], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launch_another(trainer: Trainer) -> None:
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        config = ws.AutoResumeTrainConfig(model=ToyModel(), data=batches(), max_epoch=2)
+        with pytest.raises(SaveError, match="another run of this very process"):
+            ws.launch_train(config)
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+    monkeypatch.setattr(newest, "choose", {}.__getitem__)
+    train(callbacks=[Callback(start=launch_another, after_epoch=launch_another), ModelSaver()])
+    assert steps_in(folder) == [5, 10, 15]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ from ..errors import described
 from ..names import Pattern
 from ..processes import TIMEOUT, Processes
 from .callback import Callback, listed
+from .defaults import with_defaults
+from .processes import do_together
+from .run_folder import hold_folders
 from .trainer import Model, Trainer, check_trainable
 
 
@@ -71,14 +76,17 @@ def launch_train(config: TrainConfig) -> Trainer:
         )
     trainer = Trainer(config.model)
     arguments = {f.name: getattr(config, f.name) for f in fields(TrainConfig) if f.name != "model"}
-    trainer.train(**arguments, resume_from=chosen(config, trainer.session.processes))
+    processes = replace(trainer.session.processes, timeout=config.process_timeout)
+    with ExitStack() as held:
+        callbacks = with_defaults(config.callbacks, config.model) if processes.first else []
+        take = partial(hold_folders, callbacks, trainer, held)
+        do_together(processes, "holding the folder", take)
+        trainer.train(**arguments, resume_from=chosen(config, processes))
     return trainer
 
 
 def chosen(config: TrainConfig, processes: Processes) -> Path | None:
     """Return the checkpoint to go on from, the same one in all *processes*."""
-    processes = replace(processes, timeout=config.process_timeout)
-
     path = config.resume_from()
     if processes.count == 1:
         return path

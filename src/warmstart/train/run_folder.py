@@ -10,11 +10,14 @@ folder.leave()
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..binary.lock import hold
 from ..binary.mirror import push
+from . import logger
+from .callback import BEST, Callback
 from .leftovers import delete_bundle, sweep_folder
 from .newest import named_in
 from .retention import Keep, Kept, Saved, decide, read_kept, values_in, write_kept
@@ -78,3 +81,15 @@ class RunFolder:
         said = self._lock.holder
         if said.saving == name and all(each.name != name for each in self._kept.saved):
             self.commit(name, values_in(said.note))
+
+
+def hold_folders(callbacks: Iterable[Callback], owner: object, held: ExitStack) -> None:
+    """Hold for *owner* each folder that a saver of *callbacks* saves into, until *held* ends.
+
+    Before anything is looked for there, or written: what a run that is still going on would save
+    next is not known yet, and its statistics are not to be cut back.
+    """
+    savers = [c for c in callbacks if isinstance(c, Callback) and c.turn >= BEST]
+    for saver in savers:
+        if hasattr(saver, "checkpoint_dir"):
+            held.callback(hold(logger.folder_for(saver.checkpoint_dir), owner).release)

@@ -23,6 +23,7 @@ from .epoch_metrics import EpochMetrics
 from .gradients import step_of
 from .processes import agree_on, do_together, mean_over
 from .resume import refuse_lost, refuse_unresumable, resume, taking_back, taking_back_unless
+from .run_folder import hold_folders
 from .run_state import random_states, set_random_states
 
 
@@ -136,6 +137,8 @@ class Trainer:
             self.passed_over = for_a_first_start(session_init, starting_epoch)
         generators = random_states(), self.session.state()
         with ExitStack() as started:
+            begin = partial(self._hold_folders, started)
+            do_together(self.processes, "holding the folder", begin)
             begin = partial(self._start_callbacks, started)
             do_together(self.processes, "starting the callbacks", begin)
             batches = endless(self.data)
@@ -179,6 +182,10 @@ class Trainer:
         SmartInit(session_init).init(self.session)
         if saves:
             refuse_unresumable(self)
+
+    def _hold_folders(self, held: ExitStack) -> None:
+        if self.processes.first:
+            hold_folders(self.callbacks, self, held)
 
     def _start_callbacks(self, started: ExitStack) -> None:
         for callback in self._active():
