@@ -58,6 +58,11 @@ def tf_module(module=None, **options):
     return ws.TFModule(module, **{"loss": loss, "optimizer": plain, **options})
 
 
+def freeze_own(model, chosen):
+    """Freeze what a function of *model* returns."""
+    return ws.freeze(model, chosen(model))
+
+
 KERAS = "not a keras.src.models.sequential.Sequential; ws.KerasModel takes that"
 TORCH = "not a torch.nn.modules.linear.Linear; ws.TorchModel takes that"
 NNX = "not a flax.nnx.nn.linear.Linear; ws.JaxModel takes that"
@@ -160,9 +165,21 @@ WRONG = {
         lambda: ws.Trainer(TREE),
         "a dict cannot be trained: it needs a .session and a .train_step(batch); expected a Torch",
     ),
-    "a parameter as a pattern": (
-        lambda: ws.freeze(net(), net().weight),
-        "a pattern is a string or a compiled regex, or a list of these; not a torch.nn.parameter.P",
+    "a layer as a pattern": (
+        lambda: ws.freeze(net(), net()),
+        "a pattern is a string or a compiled regex, or a list of these; not a torch.nn.modules.lin",
+    ),
+    "parameters as patterns": (
+        lambda: freeze_own(net(), lambda module: [module.bias, module.weight]),
+        "a torch.nn.parameter.Parameter is no pattern: variables are frozen by name, here 'bias', ",
+    ),
+    "a parameter where it is to be held": (
+        lambda: freeze_own(net(), lambda module: {module.bias: ...}),
+        "variables are frozen by name, here 'bias'",
+    ),
+    "variables of Keras as patterns": (
+        lambda: freeze_own(of_keras(), lambda model: model.weights),
+        "is no pattern: variables are frozen by name, here 'dense",
     ),
 }
 

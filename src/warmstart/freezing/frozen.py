@@ -12,11 +12,12 @@ a variable still is its session's business.
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import CheckpointError, FreezeError, number_of
+from ..errors import CheckpointError, FreezeError, described, number_of
 from ..names import Pattern, as_patterns, grouped, idle, selected
 from ..restore.rules import meant_text
 from ..sessions import session_for
@@ -48,10 +49,25 @@ def freeze(
     """
     session = session_for(session_or_model)
     refuse_lone(session, session_or_model)
+    refuse_objects(session, patterns)
     where = places(session, patterns)
     regions = {name: index for name, index in where.items() if index is not ...}
     options: dict[str, Any] = {"regions": regions} if regions else {}
     return Frozen(session, session.freeze([*where], train_statistics=train_statistics, **options))
+
+
+def refuse_objects(session: Session, patterns: Any) -> None:
+    """Raise TypeError for variables of *session* themselves, where their names are expected."""
+    given = list(patterns) if isinstance(patterns, list | tuple | dict) else [patterns]
+    objects = [each for each in given if not isinstance(each, str | re.Pattern)]
+    if not objects:
+        return
+    names = [name for name in session.names_of(objects) if name in session.specs]
+    if names:
+        raise TypeError(
+            f"{described(objects[0])} is no pattern: variables are frozen by name, here "
+            f"{', '.join(map(repr, names))}"
+        )
 
 
 def refuse_lone(session: Session, given: Any) -> None:
