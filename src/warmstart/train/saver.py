@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 from ..binary.mirror import url_of
 from ..errors import CheckpointError, full_text
-from ..processes import Processes
 from . import logger
 from .callback import SAVER, Callback
 from .retention import Best, Keep
@@ -97,7 +96,7 @@ class ModelSaver(Callback):
             self._next_time = time.monotonic() + (self.every_secs or 0)
             self._first_epoch = trainer.epoch
             self._saved_step = trainer.step if origin == self._path(trainer) else None
-            self._saving = self._way_to_save(trainer.processes)
+            self._saving = self._way_to_save()
             goes_on = origin is not None and origin.parent == self._folder.path
             self._saving.start(trainer.session, origin if goes_on else None, trainer.processes)
             if self._first:
@@ -173,9 +172,7 @@ class ModelSaver(Callback):
                 raise
             log.warning("a checkpoint could not be saved: %s", full_text(error))
 
-    def _way_to_save(self, processes: Processes) -> Saving:
-        if self.incremental and processes.count > 1:
-            log.warning("several processes write all that they have: not incremental")
+    def _way_to_save(self) -> Saving:
         if self.asynchronous:
             return Beside(incremental=self.incremental)
         return AtOnce(incremental=self.incremental)

@@ -52,17 +52,20 @@ def gone(error: RuntimeError) -> ConnectionError:
 
 #: The default group of processes, and what was made of it: another group counts anew.
 _known: tuple[Any, Processes] = (None, ALONE)
+_groups = 0
 
 
 def processes() -> Processes:
     """Return the processes of the default group of torch.distributed, where there is one."""
-    global _known  # noqa: PLW0603  (the group is global)
+    global _known, _groups  # noqa: PLW0603  (the group is global)
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return ALONE
     group = dist.group.WORLD
     if _known[0] is not group:
         store = C10dStore(dist.distributed_c10d._get_default_store())  # there is no public name
-        _known = (group, Processes(dist.get_rank(), dist.get_world_size(), store))
+        _groups += 1  # a group made anew may find what the one before left in the store
+        rank, count = dist.get_rank(), dist.get_world_size()
+        _known = (group, Processes(rank, count, store, name=f"warmstart{_groups}"))
     return _known[1]
 
 
