@@ -76,9 +76,7 @@ def test_a_command_that_cannot_go_on_is_not_proved(tmp_path: Path) -> None:
     assert "and started again, the command ended with 1:\n    this program cannot" in found.failure
 
 
-def test_a_command_that_is_not_ours(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--seed", "5", "--kills", "2", "--json", "--folder", str(tmp_path / "runs")]
     code = run_command(["prove", *arguments, "--", *FOREIGN])
     captured = capsys.readouterr()
