@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from warmstart.formats.tf_bundle import increment
+from warmstart.formats.tf_bundle.commit import commit
+from warmstart.formats.tf_bundle.entries import merged, piece_key, whole_entry
 from warmstart.formats.tf_bundle.increment import Base, base_of, numbered, save_increment
-from warmstart.formats.tf_bundle.paths import data_files
+from warmstart.formats.tf_bundle.paths import data_files, data_of
 from warmstart.formats.tf_bundle.reader import BundleSource
+from warmstart.formats.tf_bundle.writer import write_shard
 from warmstart.source import DictSource
 from warmstart.testing.crashes import Fault, copied, record, trials, undurable
 
@@ -198,6 +201,26 @@ def test_a_base_is_read_from_its_files(tmp_path: Path) -> None:
     assert found is not None
     entries = {key: entry for key, entry in found.entries.items() if key != b"tied"}
     assert (entries, found.files) == (base.entries, base.files)
+
+
+def test_a_tensor_in_pieces_is_written_anew(tmp_path: Path) -> None:
+    """As one process finds it that goes on from a checkpoint of several."""
+    boxes = [(slice(0, 3), slice(0, 4)), (slice(3, 6), slice(0, 4))]
+    whole = np.arange(24_000.0).reshape(6, 4000)[:, :4].copy()
+    parts = []
+    for shard, box in enumerate(boxes):
+        source, keys = DictSource({"w": whole[box]}), {"w": piece_key("w", box, whole.shape)}
+        entries = write_shard(source, data_of(tmp_path / "m-1", shard, 2), keys, shard=shard)
+        parts.append({**entries, b"w": whole_entry("float64", whole.shape, [box])})
+    commit(tmp_path / "m-1", 2, merged(parts))
+    for number, told in enumerate((None, ["w"])):
+        prefix = tmp_path / f"m-2{number}"
+        save_increment(DictSource({"w": whole}), prefix, base_of(tmp_path / "m-1"), unchanged=told)
+        alone = copied(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{number}"))
+        for path in alone.glob("m-1.*"):
+            path.unlink()
+        with BundleSource(alone / prefix.name, verify=True) as found_in:
+            np.testing.assert_array_equal(found_in.read("w"), whole)
 
 
 def test_a_checkpoint_saved_over_its_own_base(tmp_path: Path) -> None:

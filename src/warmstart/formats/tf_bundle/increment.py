@@ -28,7 +28,7 @@ from ...spec import TensorSpec
 from .commit import commit, free_count, remove, removed_unless_committed, share_shard
 from .entries import Entries, with_aliases
 from .paths import data_files, data_of
-from .protos import Entry, Heads, decode_entry, encode_entry
+from .protos import NUMBERS, Entry, Heads, decode_entry, encode_entry, encode_head
 from .reader import index_in
 from .shards import Shards
 from .writer import DataFile, Held, aliases_in, checked, expected_nbytes, write_shard
@@ -40,23 +40,30 @@ MOST = 15
 #: What has not changed and is written anew gets a file of its own if it is this part of all.
 WORTH_A_FILE = 32
 
+#: The kinds of tensors seen so far, each decoded once.
+HEADS = Heads()
+
 #: What tells a data file from one put in its place: device, inode, bytes, nanoseconds of change.
 Identity = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A checkpoint that the next one can share data files with; its tensors of numbers by key."""
+    """A checkpoint that the next one can share data files with; its encoded entries by key."""
 
     prefix: Path
     shards: int
-    entries: Mapping[bytes, Entry]
+    entries: Entries
     files: Mapping[int, Identity]
     changed: int = 0  # bytes of what had changed since the checkpoint before; 0: not known
 
     def path(self, shard: int) -> Path:
         """Return the path of the data file *shard*."""
         return data_of(self.prefix, shard, self.shards)
+
+    def place(self, key: bytes) -> Entry:
+        """Return the entry of the tensor *key*; one in pieces has no bytes of its own."""
+        return decode_entry(self.entries[key], HEADS)
 
     def is_there(self) -> bool:
         """Return whether all its data files are still those that they were."""
@@ -92,14 +99,16 @@ def save_increment(
     old = data_files(prefix)
     files = Files(source, own, prefix, base)
     with removed_unless_committed(prefix, old), ThreadPoolExecutor(1) as other:
-        known = {own[name] for name in unchanged} if unchanged is not None else None
-        held = held_in(base, alike(base, source.specs, own), known, other)
+        keys_there = alike(base, source.specs, own)
+        if unchanged is not None:
+            keys_there &= {own[name] for name in unchanged}
+        held = held_in(base, keys_there, other, compare=unchanged is None)
         entries = files.write(held, note, old.values())
         commit(prefix, files.shards, with_aliases(entries, aliases_in(source, keys)))
     remove(old)
     changed = files.changed if base.entries else 0
     there = files_of(prefix, files.shards)
-    return Base(prefix, files.shards, of_numbers(entries), there, changed)
+    return Base(prefix, files.shards, entries, there, changed)
 
 
 def base_of(prefix: Path) -> Base | None:
@@ -108,7 +117,7 @@ def base_of(prefix: Path) -> Base | None:
     if index.header.big_endian:
         return None
     names, messages = index.messages()
-    entries = of_numbers(dict(zip(map(str.encode, names), messages, strict=True)))
+    entries = dict(zip(map(str.encode, names), messages, strict=True))
     return Base(prefix, index.header.shards, entries, files_of(prefix, index.header.shards))
 
 
@@ -144,9 +153,10 @@ class Files:
             data = DataFile(file, self._base.changed if self._base.entries else nbytes)
             left = data.write(self._source, self._keys, held=held)
             self.changed = data.nbytes
-            anew = self._lay_out(left, nbytes)
+            places = {name: self._base.place(self._keys[name]) for name in left}
+            anew = self._lay_out(places, nbytes)
             self.shards = free_count(taken, self._layout.shards)
-            entries = self._share(left)
+            entries = self._share(places)
             if self._layout.steady is None:
                 data.write(self._source, anew)
             else:
@@ -154,12 +164,11 @@ class Files:
             data.end(note)
         return entries | data.entries(self._layout.changed)
 
-    def _lay_out(self, left: Iterable[str], nbytes: int) -> dict[str, bytes]:
-        """Decide which data files are shared, those of *left*, of all *nbytes*, being unchanged.
+    def _lay_out(self, places: Mapping[str, Entry], nbytes: int) -> dict[str, bytes]:
+        """Decide which data files are shared, *places* being what, of *nbytes*, is unchanged.
 
         Return those that are written anew all the same, with their keys.
         """
-        places = {name: self._base.entries[self._keys[name]] for name in left}
         live = Counter[int]()
         for entry in places.values():
             live[entry.shard] += entry.size
@@ -169,16 +178,15 @@ class Files:
         self._layout = numbered(shared, with_steady=much)
         return {name: self._keys[name] for name, at in places.items() if at.shard not in shared}
 
-    def _share(self, left: Iterable[str]) -> dict[bytes, bytes]:
-        """Give the shared data files to this checkpoint; return the entries of *left* in them."""
+    def _share(self, places: Mapping[str, Entry]) -> dict[bytes, bytes]:
+        """Give the shared data files to this checkpoint; return the entries of what is in them."""
         numbers = self._layout.shared
         for number, here in numbers.items():
             share_shard(self._base.path(number), self._prefix, here, self.shards)
-        places = {self._keys[name]: self._base.entries[self._keys[name]] for name in left}
         return {
-            key: encode_entry(entry._replace(shard=numbers[entry.shard]))
-            for key, entry in places.items()
-            if entry.shard in numbers
+            self._keys[name]: encode_entry(place._replace(shard=numbers[place.shard]))
+            for name, place in places.items()
+            if place.shard in numbers
         }
 
     def _write_steady(self, keys: Mapping[str, bytes], number: int) -> dict[bytes, bytes]:
@@ -213,53 +221,37 @@ def numbered(shared: Iterable[int], *, with_steady: bool) -> Layout:
     return Layout(moved, next(free), next(free) if with_steady else None)
 
 
-def alike(
-    base: Base, specs: Mapping[str, TensorSpec], keys: Mapping[str, bytes]
-) -> dict[bytes, Entry]:
-    """Return those of the *keys* under which *base* has a tensor of the same kind, with its entry.
-
-    One without values is none: there is nothing to share.
-    """
-    entries = base.entries
+def alike(base: Base, specs: Mapping[str, TensorSpec], keys: Mapping[str, bytes]) -> set[bytes]:
+    """Return those of the *keys* under which *base* has a tensor of the same dtype and shape."""
+    known = ((name, key, base.entries[key]) for name, key in keys.items() if key in base.entries)
     return {
-        key: entries[key]
-        for name, key in keys.items()
-        if key in entries
-        and entries[key].size
-        and entries[key][:2] == (specs[name].dtype, specs[name].shape)
+        key
+        for name, key, message in known
+        if specs[name].dtype in NUMBERS
+        and message.startswith(encode_head(specs[name].dtype, specs[name].shape))
     }
 
 
-def held_in(
-    base: Base, entries: Mapping[bytes, Entry], known: Collection[bytes] | None, other: Executor
-) -> Held:
-    """Return what tells whether *base* holds a tensor, one of *entries*.
+def held_in(base: Base, keys: Collection[bytes], other: Executor, *, compare: bool) -> Held:
+    """Return what tells whether *base* holds a tensor as it is, one of *keys*.
 
-    Those *known* are taken to be the same, or all are compared, with the help of the *other*
-    thread.
+    With *compare* it looks, with the help of the *other* thread; without, all of them are.
     """
     import numpy as np
 
-    if known is not None:
-        same = entries.keys() & set(known)
-        return lambda key, values: key in same
-    if not entries:
-        return lambda key, values: False
-    shards = Shards(base.prefix, base.shards)
+    shards = Shards(base.prefix, base.shards) if compare and keys else None
 
     def held(key: bytes, values: np.ndarray) -> bool:
-        if key not in entries:
+        if key not in keys:
             return False
-        return same_bytes(values, np.frombuffer(shards.bytes_of(entries[key]), np.uint8), other)
+        place = base.place(key)
+        if not place.size or place.size != values.nbytes:  # in pieces, or nothing
+            return False
+        if shards is None:
+            return True
+        return same_bytes(values, np.frombuffer(shards.bytes_of(place), np.uint8), other)
 
     return held
-
-
-def of_numbers(entries: Entries) -> dict[bytes, Entry]:
-    """Return the *entries* of tensors of numbers in one piece, decoded."""
-    heads = Heads()
-    decoded = {key: decode_entry(message, heads) for key, message in entries.items()}
-    return {k: e for k, e in decoded.items() if e.dtype != "string" and not e.slices}
 
 
 def files_of(prefix: Path, shards: int) -> dict[int, Identity]:
