@@ -126,3 +126,8 @@ def test_what_needs_all_of_a_tensor_is_refused(together: Run, tmp_path: Path) ->
     assert "would become infinite" in second["overflow"]
     assert first["overflow"].startswith("ProcessError: process 1 of 2 failed: values would become")
     assert first["own"] == [4, 5]
+    assert first["odd"].splitlines() == [
+        "UnsupportedCheckpoint: 'sums' is a tensor of sums that are still to be added up over "
+        "processes, (Partial(sum),)",
+        "'torn' is a tensor whose part in this process has no one place in it, (Shard(dim=0),)",
+    ]

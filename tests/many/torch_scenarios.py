@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import Replicate
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     RowwiseParallel,
@@ -194,6 +194,13 @@ def refusals(folder: Path) -> dict[str, str]:
             session
         ),
     }
+    mesh = init_device_mesh("cpu", (2,))
+    odd = nn.Module()
+    odd.sums = nn.Parameter(DTensor.from_local(torch.ones(2), mesh, [Partial()]))
+    odd.torn = nn.Parameter(
+        DTensor.from_local(torch.ones(3), mesh, [Shard(0)], shape=(4,), stride=(1,))
+    )
+    wrong["odd"] = lambda: dict(ws.session_for(odd).specs)
     said = {}
     for name, do in wrong.items():
         try:

@@ -174,7 +174,11 @@ def own_state(source: Source, rank: int) -> dict[str, Any]:
     text = source.read(state_name(rank))
     if text.dtype != object or text.shape:
         raise CorruptCheckpoint(f"{state_name(rank)!r} is not one string, as it should be")
-    match unpack(str(text.item(), "utf-8"), source.read):
+    try:
+        said = unpack(str(text.item(), "utf-8"), source.read)
+    except UnicodeDecodeError as error:
+        raise CorruptCheckpoint(f"{state_name(rank)!r} is not UTF-8 text") from error
+    match said:
         case {"processes": {**ranks}} if isinstance(found := ranks.get(str(rank)), dict):
             return found
     raise CorruptCheckpoint(f"{state_name(rank)!r} is not the state of process {rank}")
