@@ -9,8 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 import warmstart as ws
+
+
+class Augmented(Dataset[Any]):
+    """Examples with noise that the workers draw."""
+
+    def __init__(self) -> None:
+        inputs = np.random.default_rng(0).standard_normal((100, 8)).astype(np.float32)
+        self.inputs = torch.from_numpy(inputs)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> Any:
+        inputs = self.inputs[index]
+        return inputs + 0.1 * torch.randn(8) + random.random(), inputs[:1] * 2
 
 
 def main(folder: str, kill_at: int = 0, every_steps: int = 3) -> None:
@@ -18,7 +34,6 @@ def main(folder: str, kill_at: int = 0, every_steps: int = 3) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     np.random.seed(0)
-    inputs = np.random.standard_normal((100, 8)).astype(np.float32)
     module = nn.Sequential(
         nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 1)
     )
@@ -38,7 +53,7 @@ def main(folder: str, kill_at: int = 0, every_steps: int = 3) -> None:
                 optimizer=optimizer,
                 scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 21),
             ),
-            data=ws.Batches((inputs, inputs[:, :1] * 2), 16),
+            data=DataLoader(Augmented(), 16, shuffle=True, num_workers=1),
             callbacks=[
                 ws.Callback(after_step=kill),
                 ws.MinSaver("loss"),
