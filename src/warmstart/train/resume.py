@@ -172,7 +172,7 @@ def resume_without_state(trainer: "Trainer", place: Place | None) -> None:
     """Stand where a run of Tensorpack stood; its other pieces are not in its checkpoint."""
     if place is not None:
         trainer.step, trainer.epoch = place.step, place.epoch + 1
-    anew = ["data", "random numbers", *(c.key for c in trainer.callbacks if c.key)]
+    anew = ["data", "random numbers", *(c.key for c in trainer.callbacks if c.key), *trainer.also]
     log.warning("the checkpoint has no run state; these begin anew: %s", ", ".join(anew))
 
 

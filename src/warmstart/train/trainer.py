@@ -137,6 +137,9 @@ class Trainer:
             self.passed_over = for_a_first_start(session_init, starting_epoch)
         generators = random_states(), self.session.state()
         with ExitStack() as started:
+            if self._saves():
+                self.session.on_unresumable = partial(refuse_lost, self)
+                started.callback(setattr, self.session, "on_unresumable", None)
             begin = partial(self._hold_folders, started)
             do_together(self.processes, "holding the folder", begin)
             begin = partial(self._start_callbacks, started)
@@ -172,20 +175,21 @@ class Trainer:
 
     def _initialize(self, session_init: Any, resume_from: str | Path | None) -> None:
         """Give the variables their values, and a resumed run all that it had."""
-        saves = any(callback.turn >= BEST for callback in self.callbacks)
-        self.session.on_unresumable = partial(refuse_lost, self) if saves else None
         if resume_from is not None:
             if not isinstance(resume_from, str | PathLike):
                 raise TypeError(f"resume_from is {described(resume_from)}; expected a path")
             resume(self, expanded(fspath(resume_from)))
             return
         SmartInit(session_init).init(self.session)
-        if saves:
+        if self._saves():
             refuse_unresumable(self)
 
     def _hold_folders(self, held: ExitStack) -> None:
         if self.processes.first:
             hold_folders(self.callbacks, self, held)
+
+    def _saves(self) -> bool:
+        return any(callback.turn >= BEST for callback in self.callbacks)
 
     def _start_callbacks(self, started: ExitStack) -> None:
         for callback in self._active():

@@ -81,8 +81,10 @@ def test_who_resumes_is_told_what_the_run_depended_on(make_net, tmp_path, batch,
         trainer = ws.Trainer(model)
         saver = ws.ModelSaver(checkpoint_dir=tmp_path)
         data = ws.Batches(batch, 4)
+        trained.append(model)
         trainer.train(data=data, callbacks=[saver], max_epoch=epochs, **arguments)
 
+    trained = []
     monkeypatch.setattr(ws.logger, "_folder", tmp_path)
     with pytest.raises(
         ws.ResumeError, match=r"bring back 1 of its pieces\n  dropout/\S*: a random"
@@ -90,6 +92,7 @@ def test_who_resumes_is_told_what_the_run_depended_on(make_net, tmp_path, batch,
         train(1)
     assert not list(tmp_path.glob("model-*"))
     train(1, accept=["dropout/*"])
+    assert trained[-1].session.on_unresumable is None
     with pytest.raises(ws.ResumeError, match=r"dropout/\S*: a random operation whose state is in"):
         train(2, resume_from=tmp_path)
     train(2, resume_from=tmp_path, accept=["dropout/*"])
