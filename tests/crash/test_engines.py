@@ -16,6 +16,10 @@ ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     ("engine", "stride", "way"),
     [
         ("torch", 9, "at once"),
+        ("torch", 33, "beside"),
+        ("jax", 61, "at once"),
+        ("keras", 61, "at once"),
+        ("tf2", 61, "at once"),
         ("tf_graph", 37, "at once"),
     ],
 )
