@@ -89,6 +89,12 @@ def test_an_own_state_that_is_none(value: np.ndarray, message: str) -> None:
         state_of(source, {**state(0), "processes": 2}, at(1, 2), state(9))
 
 
+@pytest.mark.parametrize("count", [0, "2", None])
+def test_a_number_of_processes_that_is_none(count: Any) -> None:
+    with pytest.raises(CorruptCheckpoint, match=f"says that the run had {count!r} processes"):
+        state_of(DictSource({}), {**state(0), "processes": count}, at(0, 2), state(9))
+
+
 def measured(values: Mapping[str, float]) -> EpochMetrics:
     metrics = EpochMetrics()
     metrics.add(values)

@@ -152,7 +152,7 @@ def state_of(
     random states those of its own number; one that was not there keeps those it has *here*, so that
     no two have the same.
     """
-    saved, rank = state.get(ROOT, 1), processes.rank
+    saved, rank = count_in(state), processes.rank
     found = copied(state)
     own = here if rank >= saved else own_state(source, rank) if rank else {}
     if saved == processes.count:
@@ -167,6 +167,14 @@ def state_of(
         if path in RANDOM:
             put(found, path, piece)
     return found
+
+
+def count_in(state: Mapping[str, Any]) -> int:
+    """Return how many processes the run of *state* had."""
+    count = state.get(ROOT, 1)
+    if not isinstance(count, int) or count < 1:
+        raise CorruptCheckpoint(f"the run state says that the run had {count!r} processes")
+    return count
 
 
 def own_state(source: Source, rank: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ..sessions.data import reason
 from ..source import Source
 from .beside import lost_by
 from .data import place_in
-from .processes import ROOT, state_of, values_of
+from .processes import count_in, state_of, values_of
 from .run_state import random_states
 from .snapshot import saved_state
 from .tensorpack import Place, tensorpack_place
@@ -44,7 +44,7 @@ def resume(trainer: "Trainer", path: Path) -> None:
         own: Source = source
         if state is not None:
             here = {"random": random_states(), "session": trainer.session.state()}
-            own = values_of(source, trainer.processes, state.get(ROOT, 1))
+            own = values_of(source, trainer.processes, count_in(state))
             state = state_of(source, state, trainer.processes, here)
         if state is None:
             resume_without_state(trainer, tensorpack_place(found, trainer.accepts("epoch")))
