@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import number_of
 from ..names import grouped, leaf_of, printable
+from .compact import can_be_short, compacted
 from .drafts import Draft, drafts_of
 from .grammar import for_folder
 from .plan import Plan, Verdict
@@ -28,20 +29,29 @@ def draft_text(
     """
     near = plan.near
     drafts = drafts_of(near, near.names, near.unused, near.missing)
-    head = [f"# Drafted by warmstart match {printable(title)}", f"# {told(drafts)}"]
+    short = compacted(near, drafts)
+    head = [f"# Drafted by warmstart match {printable(title)}", f"# {told(drafts, short)}"]
     given = [quoted(placed(name, beside)) for name in files]
     include = [f"include = [{', '.join(given)}]"] if given else []
     moved = (for_folder(rule, beside) if isinstance(rule, str) else rule for rule in rules)
-    body = [*(f"  {as_toml(rule)}," for rule in moved), *map_lines(drafts), *without_counters(plan)]
+    singly = drafts if short is None else [d for d in drafts if not can_be_short(d)]
+    body = [
+        *(f"  {as_toml(rule)}," for rule in moved),
+        *map_lines(singly),
+        *(f"  {as_toml(rule)}," for rule in short or ()),
+        *without_counters(plan),
+    ]
     return "\n".join([*head, *include, "rules = [", *body, "]", *still_open(plan), ""])
 
 
-def told(drafts: Sequence[Draft]) -> str:
-    """Return what there is in a draft, in one line."""
+def told(drafts: Sequence[Draft], short: Sequence[str] | None = None) -> str:
+    """Return what there is in a draft, in one line; its rules that are no guess may be *short*."""
     guesses = sum(bool(draft.doubt) for draft in drafts)
     names = sum(len(draft.moves) for draft in drafts)
+    n_short = sum(map(can_be_short, drafts))
+    n_rules = len(drafts) if short is None else len(drafts) - n_short + len(short)
     return (
-        f"{number_of(len(drafts), 'suggestion')} for {number_of(names, 'variable')}; "
+        f"{number_of(n_rules, 'suggestion')} for {number_of(names, 'variable')}; "
         f"guesses: {guesses}. Read before use."
     )
 

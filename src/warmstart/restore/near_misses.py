@@ -6,7 +6,7 @@ axes of 1, and the suggestion says what is to be done.  One is made only where i
 margin.  What is left over is compared by spelling, for typing mistakes.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -98,8 +98,13 @@ class Nearest(Mapping[str, Near]):
     def __init__(self, missing: Specs, unused: Specs, taken: Iterable[str] = ()) -> None:
         self._sides = missing, unused
         self.names: Collection[str] = [*taken, *unused]
-        self.missing: Collection[str] = missing.keys()
-        self.unused: Collection[str] = unused.keys()
+        self.missing: Set[str] = missing.keys()
+        self.unused: Set[str] = unused.keys()
+
+    @property
+    def offers(self) -> Specs:
+        """What is not needed elsewhere."""
+        return self._sides[1]
 
     @cached_property
     def _found(self) -> dict[str, Near]:
