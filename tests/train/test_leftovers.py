@@ -65,3 +65,19 @@ def test_data_of_an_index_that_cannot_be_read_are_left_alone(
     spoil(tmp_path / "model-3.index")
     sweep_folder(tmp_path)
     assert names(tmp_path) == {"model-3.index", ONE, TWO}
+
+
+def test_what_is_left_of_a_linked_pointer_is_swept_and_nothing_beside_it(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "log"
+    elsewhere.mkdir()
+    folder.mkdir()
+    others = {".other.1-2.warmstart-tmp", "model-3.data-00000-of-00001", "latest"}
+    for name in (".latest.1-2.warmstart-tmp", *others):
+        (elsewhere / name).touch()
+    (folder / "checkpoint").symlink_to("../elsewhere/latest")
+    sweep_folder(folder)
+    assert names(elsewhere) == others
+    (folder / "checkpoint").unlink()
+    (folder / "checkpoint").symlink_to("../gone/latest")
+    sweep_folder(folder)
+    assert (folder / "checkpoint").is_symlink()

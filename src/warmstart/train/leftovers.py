@@ -1,14 +1,16 @@
 """What a killed save leaves in a folder, and the files of a checkpoint that is to go."""
 
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..binary.atomic import sweep
+from ..binary.atomic import sweep, temporaries
 from ..errors import CheckpointError
 from ..formats.tf_bundle.paths import DATA, data_files, index_of
 from ..formats.tf_bundle.pointer import names_in
 from ..formats.tf_bundle.reader import index_in
+from ..formats.tf_bundle.state import FILE_NAME
 from .retention import OURS
 
 log = logging.getLogger("warmstart")
@@ -17,7 +19,19 @@ log = logging.getLogger("warmstart")
 def sweep_folder(folder: Path) -> None:
     """Delete what killed saves left half written in *folder*, which this run holds."""
     sweep(folder)
-    delete(left_in(folder))
+    delete([*left_in(folder), *left_of_pointer(folder)])
+
+
+def left_of_pointer(folder: Path) -> list[Path]:
+    """Return what is left half written of a file `checkpoint` that is a link into another folder.
+
+    Of what else is there nothing is ours.
+    """
+    pointer = folder / FILE_NAME
+    target = Path(os.path.realpath(pointer))
+    if not pointer.is_symlink() or not target.parent.is_dir():
+        return []
+    return [path for path in temporaries(target.parent) if path.name.startswith(f".{target.name}.")]
 
 
 def left_in(folder: Path) -> list[Path]:
