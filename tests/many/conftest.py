@@ -1,4 +1,4 @@
-"""Several processes of torch.distributed at the call of a test."""
+"""Several processes of torch.distributed, or of jax.distributed, at the call of a test."""
 
 import json
 import subprocess
@@ -12,10 +12,11 @@ import pytest
 Run = Callable[..., list[Any]]
 
 
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[subprocess.Popen[str]]:
-    """The process that the others are forked from."""
-    program = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+@pytest.fixture(scope="module")
+def zygote(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """The process that the others are forked from; a module says of which engine."""
+    scenarios = getattr(request.module, "SCENARIOS", "torch_scenarios")
+    program = [sys.executable, str(Path(__file__).with_name("zygote.py")), scenarios]
     with subprocess.Popen(
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as process:
@@ -23,9 +24,9 @@ def zygote() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def outcomes_of(zygote: subprocess.Popen[str]) -> Run:
-    """Return a function that runs one of `torch_scenarios` in several processes.
+    """Return a function that runs one of the scenarios in several processes.
 
     It returns for each {"returned": value}, {"raised": class, "text": message} or {"killed": 9}.
     """

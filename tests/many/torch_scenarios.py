@@ -29,6 +29,19 @@ from warmstart.testing import crashes
 SHAPES = {"0.weight": (7, 5), "0.bias": (7,), "3.weight": (3, 7), "3.bias": (3,)}
 
 
+def begin(rank: int, count: int, scratch: Path) -> None:
+    """Make this process number *rank* of the default group."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{scratch}/store", rank=rank, world_size=count
+    )
+    torch.manual_seed(rank)
+
+
+def end() -> None:
+    """Do nothing: who has returned does not need the others."""
+
+
 def net(seed: int = 0, device: str = "cpu") -> nn.Sequential:
     """Return a module whose first dimensions no number of processes divides."""
     torch.manual_seed(seed)

@@ -1,9 +1,13 @@
-"""Processes of torch.distributed on gloo, quickly: forked from one that has imported all they need.
+"""Processes that work together, quickly: forked from one that has imported all they need.
+
+    python zygote.py torch_scenarios
 
 Each line of standard input is {"function", "count", "folder", "arguments"}: as many processes run
-that function of `torch_scenarios`, and the answer is a line with what became of each.
+that function of the module, once its `begin` has let them find each other, and the answer is a line
+with what became of each.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -14,12 +18,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
-
 sys.path.insert(0, str(Path(__file__).parent))
 
-import torch_scenarios
+scenarios = importlib.import_module(sys.argv[1])
 
 #: Seconds that the processes may take together.
 LIMIT = 100
@@ -29,7 +30,6 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what is printed is not an answer
     warnings.simplefilter("ignore", DeprecationWarning)  # to fork beside threads
-    torch.set_num_threads(1)
     for line in sys.stdin:
         task = json.loads(line)
         print(json.dumps(run(task)), file=answers)
@@ -54,6 +54,8 @@ def forked(task: dict[str, Any], rank: int, scratch: Path) -> int:
         try:
             value = in_group(task, rank, scratch)
             text = json.dumps({"returned": value})
+            result.write_text(text)
+            scenarios.end()
         except BaseException as error:
             traceback.print_exc()
             notes = getattr(error, "__notes__", ())
@@ -66,12 +68,9 @@ def forked(task: dict[str, Any], rank: int, scratch: Path) -> int:
 
 
 def in_group(task: dict[str, Any], rank: int, scratch: Path) -> Any:
-    """Run the function of *task* as process *rank* of the default group."""
-    dist.init_process_group(
-        "gloo", init_method=f"file://{scratch}/store", rank=rank, world_size=task["count"]
-    )
-    torch.manual_seed(rank)
-    function = getattr(torch_scenarios, task["function"])
+    """Run the function of *task* as process *rank*."""
+    scenarios.begin(rank, task["count"], scratch)
+    function = getattr(scenarios, task["function"])
     return function(Path(task["folder"]), **task["arguments"])
 
 

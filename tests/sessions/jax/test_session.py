@@ -20,7 +20,6 @@ from warmstart.errors import (
     RestoreError,
     RestoreMismatch,
     ResumeError,
-    UnsupportedCheckpoint,
 )
 
 
@@ -270,15 +269,6 @@ def test_what_jax_cannot_hold_says_what_it_needs():
                               jnp.zeros(1)})  # fmt: skip
     with pytest.raises(RestoreMismatch, match="and JAX makes float32 of it: it needs jax"):
         session.assign([("w", np.zeros(2))])
-
-
-def test_arrays_spread_over_processes_are_refused(monkeypatch):
-    session = ws.session_for({"w": jnp.zeros(3)})
-    monkeypatch.setattr(type(jnp.zeros(1)), "is_fully_addressable", False)
-    with pytest.raises(UnsupportedCheckpoint, match="'w' is spread over several processes"):
-        dict(session.specs)
-    with pytest.raises(UnsupportedCheckpoint, match="'w' is spread over several processes"):
-        session.read("w")
 
 
 def test_a_tree_has_one_optimizer():

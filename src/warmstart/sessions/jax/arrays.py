@@ -8,16 +8,19 @@ A leaf is a variable's value as the model holds it:
     numpy.ndarray, a number   stay what they are
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...errors import CheckpointError, RestoreMismatch, UnsupportedCheckpoint
+from ...boxes import Box, bounded, box_text
+from ...errors import CheckpointError, RestoreMismatch
+from ...source import Index
 from ...spec import TensorSpec, dtype_name
 from ..base import refuse_misfit
+from . import shards
 
 
 def is_array(leaf: object) -> bool:
@@ -58,10 +61,7 @@ def data_of_key(leaf: Any) -> Any:
 
 
 def leaf_specs(leaves: Mapping[str, tuple[Any, str]]) -> dict[str, TensorSpec]:
-    """Return the specs of *leaves*, given with their roles; refuse by name what cannot be held."""
-    faults = [f"{name!r} {why}" for name, (leaf, _) in leaves.items() if (why := fault(leaf))]
-    if faults:
-        raise UnsupportedCheckpoint("\n".join(faults))
+    """Return the specs of *leaves*, given with their roles."""
     return {name: leaf_spec(name, leaf, role) for name, (leaf, role) in leaves.items()}
 
 
@@ -73,29 +73,39 @@ def leaf_spec(name: str, leaf: Any, role: str) -> TensorSpec:
     return TensorSpec(name, dtype_name(np.dtype(shown.dtype)), tuple(shown.shape), role)
 
 
-def fault(leaf: Any) -> str | None:
-    """Return why no array can hold *leaf*, or None."""
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        return f"is spread over several processes ({leaf.sharding}); each reads only its own part"
-    return None
-
-
 def array_of(name: str, leaf: Any) -> np.ndarray:
     """Return the values of *leaf*; what lies in main memory is not copied."""
+    check_has_value(name, leaf)
+    if shards.is_divided(leaf):
+        raise CheckpointError(
+            f"{name!r} is in several processes, and only part of it in this one: read_slice gives "
+            "that, and saving the model saves all of it"
+        )
+    if is_number(leaf):
+        return np.asarray(leaf, np.dtype(jnp.result_type(leaf)))
+    leaf = data_of_key(leaf) if is_key(leaf) else leaf
+    return np.asarray(shards.whole_of(leaf) if isinstance(leaf, jax.Array) else leaf, order="C")
+
+
+def piece(name: str, leaf: Any, index: Index) -> np.ndarray:
+    """Return what *index* cuts out of a divided *leaf*, which has to be in this process."""
+    check_has_value(name, leaf)
+    box, rest = bounded(index, tuple(leaf.shape))
+    part: np.ndarray = shards.part_of(name, leaf, box)[rest]
+    return part
+
+
+def check_has_value(name: str, leaf: Any) -> None:
+    """Refuse a leaf whose value is not there yet, or not any more."""
     if is_abstract(leaf):
         raise CheckpointError(
             f"{name!r} has no value: the model is abstract, and nothing was restored into it yet"
         )
-    if why := fault(leaf):
-        raise UnsupportedCheckpoint(f"{name!r} {why}")
     if isinstance(leaf, jax.Array) and leaf.is_deleted():
         raise CheckpointError(
             f"{name!r} was donated to a jitted function, which has its memory now; give the "
             "session what that function returned"
         )
-    if is_number(leaf):
-        return np.asarray(leaf, np.dtype(jnp.result_type(leaf)))
-    return np.asarray(data_of_key(leaf) if is_key(leaf) else leaf, order="C")
 
 
 def leaf_like(name: str, leaf: Any, array: np.ndarray) -> Any:
@@ -120,6 +130,17 @@ def leaf_like(name: str, leaf: Any, array: np.ndarray) -> Any:
     return made
 
 
+def leaf_of_pieces(name: str, leaf: Any, pieces: Iterable[tuple[Box, np.ndarray]]) -> jax.Array:
+    """Return a new leaf, divided as *leaf* is, of *pieces*; what they leave out keeps its value."""
+    given = {box_text(box): array for box, array in pieces}
+
+    def part(box: Box) -> np.ndarray:
+        array = given.get(box_text(box))
+        return shards.part_of(name, leaf, box) if array is None else array
+
+    return shards.made_of(leaf, part).block_until_ready()
+
+
 def implementation(key: Any) -> Any:
     """Return the name of the algorithm of a random *key*."""
     return str(key.dtype._impl.name) if is_abstract(key) else jax.random.key_impl(key)
@@ -133,5 +154,7 @@ def placed(array: np.ndarray, leaf: Any) -> jax.Array:
     sharding = getattr(leaf, "sharding", None)
     if sharding is None or not getattr(leaf, "committed", True):
         return jnp.array(array).block_until_ready()
+    if not sharding.is_fully_addressable:  # device_put would compare the array with the others'
+        return shards.made_of(leaf, array.__getitem__).block_until_ready()
     made: jax.Array = jax.device_put(np.array(array), sharding)
     return made.block_until_ready()

@@ -41,6 +41,7 @@ class JaxModel:
         key: jax.Array | None = None,
         predict: Callable[..., Any] | None = None,
         gradprocs: Iterable[Processor] = (),
+        batch_sharding: jax.sharding.Sharding | None = None,
     ) -> None:
         """Train *model* with *optimizer*, an optax transformation, on what *loss* computes.
 
@@ -49,7 +50,9 @@ class JaxModel:
         (`{"batch_stats": ...}`).  With *key*, a tree's loss is given a key of its own for each step
         as a third argument.  A module may come with its `nnx.Optimizer`, a TrainState has its own.
         *predict* is a function of a tree and inputs; *gradprocs* change the gradients, in the
-        order given, before the optimizer sees them.
+        order given, before the optimizer sees them.  With *batch_sharding*, such as
+        `NamedSharding(mesh, PartitionSpec("data"))`, each array of a batch is put on the devices
+        in that way; of several processes each gives its own part of the batch.
         """
         fits = is_model(model)
         check_model(model, "JaxModel", "an NNX module, or a tree with jax.Array leaves", fits=fits)
@@ -63,13 +66,22 @@ class JaxModel:
             )
         self.gradprocs = checked_processors(gradprocs)
         self.key = key
+        self._batch_sharding = batch_sharding
         self._take = self._of_module(model, loss, optimizer, predict) or self._of_tree(
             model, loss, optimizer, predict
         )
 
     def train_step(self, batch: Any) -> dict[str, float]:
         """Take one step on *batch*; return "loss" and whatever else *loss* computed."""
+        if self._batch_sharding is not None:
+            batch = jax.tree.map(self._placed, batch)
         return {name: float(value) for name, value in self._take(batch).items()}
+
+    def _placed(self, part: Any) -> jax.Array:
+        """Return the array of all processes of which *part* is this one's."""
+        make: Any = jax.make_array_from_process_local_data
+        placed: jax.Array = make(self._batch_sharding, np.asarray(part))
+        return placed
 
     def state(self) -> dict[str, Any]:
         """Return the key of the next step."""

@@ -2,21 +2,27 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import signature
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import jax
 import numpy as np
 
+from ...boxes import Box
 from ...errors import FreezeError, RestoreError, ResumeError, number_of
 from ...names import parent
-from ...source import no_such_tensor
+from ...processes import Processes
+from ...source import Index, no_such_tensor
 from ...spec import TensorSpec, numpy_dtype
 from ..base import Session
 from ..looking import Live, Unsure
-from .arrays import array_of, is_abstract, leaf_like, leaf_spec, leaf_specs
+from .arrays import array_of, is_abstract, leaf_like, leaf_of_pieces, leaf_spec, leaf_specs, piece
+from .distributed import processes
 from .memory import Replaced
+from .shards import boxes_of, is_divided
 from .trees import BoxCell
 from .variables import Variable, Variables
 
@@ -69,8 +75,24 @@ class JaxSession(Session):
     def synonyms(self) -> Mapping[str, str]:
         return self.look().synonyms
 
+    @property
+    def pieces(self) -> Mapping[str, Sequence[Box]]:
+        if self.processes.count == 1:
+            return {}
+        found = self.look().by_name.values()
+        return {v.name: boxes_of(v.leaf) for v in found if is_divided(v.leaf)}
+
+    @property
+    def processes(self) -> Processes:
+        """Those of `jax.distributed.initialize`, where it was called."""
+        return processes()
+
     def read(self, name: str) -> np.ndarray:
         return array_of(name, self.find(name).leaf)
+
+    def read_slice(self, name: str, index: Index) -> np.ndarray:
+        leaf = self.find(name).leaf
+        return piece(name, leaf, index) if is_divided(leaf) else array_of(name, leaf)[index]
 
     def look(self) -> Variables:
         """Return the variables as they are now."""
@@ -92,6 +114,12 @@ class JaxSession(Session):
             variable = self.find(name)
             variable.cell.put(leaf_like(name, variable.leaf, array))
             replaced.add(array.nbytes)
+
+    def _assign_pieces(self, values: Iterable[tuple[str, Box, np.ndarray]]) -> None:
+        """Set each variable once its pieces, which come one after another, have all come."""
+        for name, several in groupby(values, itemgetter(0)):
+            variable = self.find(name)
+            variable.cell.put(leaf_of_pieces(name, variable.leaf, [item[1:] for item in several]))
 
     def check_initial(self, names: Collection[str]) -> None:
         """Raise RestoreError for what would stay without a value if *names* were not loaded.
