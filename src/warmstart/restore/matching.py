@@ -12,9 +12,10 @@ from ..sessions.base import Session
 from ..spec import RUN_PREFIX, TensorSpec
 from .fit import misfit
 from .fitting import fitted, policy_of, refuse_idle_fits
-from .near_misses import MAX_NAMES, Nearest
+from .near_misses import MAX_NAMES, Nearest, Sides
 from .plan import Match, Misfit, Part, Plan, Tie, Verdict, match_of
 from .recipe import (
+    Recipe,
     SpecsOf,
     Taken,
     distinct_names,
@@ -31,6 +32,9 @@ Specs = Mapping[str, TensorSpec]
 
 #: What a part has for a variable, with the name that it has it under.
 Claim = tuple[str, Match]
+
+#: What is asked for of a part, what its tensors are, and what becomes of them.
+Asked = tuple[Mapping[str, Recipe], Specs, Mapping[str, Verdict]]
 
 #: Verdicts on a tensor that meets variables; of several it has the first.
 BEST_FIRST = (Verdict.LOADED, Verdict.MISMATCHED, Verdict.OVERRIDDEN, Verdict.KEPT)
@@ -62,8 +66,7 @@ def make_plan(parts: Iterable[Part], session: Session, *, with_run: bool = False
     refuse_idle_fits(parts, [*specs, *aliases])
     made = fitted(met, ties, parts)
     met, ties = made.matches, made.ties
-    asked = [m for m in met if with_run or parts[m.part].explicit or m.target.role != "run"]
-    fits, unfit = sorted_out(without_orphans(asked))
+    fits, unfit = sorted_out(those_asked_for(met, parts, with_run))
     winners = {match.target.name: match for match in fits}
     overridden = {} if len(winners) == len(fits) else losers(fits, winners)
     misfits = tuple(judged(match, winners.get(match.target.name), parts) for match in unfit)
@@ -90,18 +93,27 @@ def suggestions(
     sources: Sequence[Mapping[str, Verdict]],
 ) -> Nearest:
     """Return what variables without a tensor may have been meant to get, by names after rules."""
+    # The sources may be closed, and should not be held, when suggestions are asked for.
+    asked = [
+        (part.origin, specs_in(part.source), verdicts)
+        for part, verdicts in zip(parts, sources, strict=True)
+    ]
+    return Nearest.among(lambda: sides(specs, targets, asked))
+
+
+def sides(specs: Specs, targets: Mapping[str, Verdict], asked: Iterable[Asked]) -> Sides:
+    """Return the variables without a tensor, and of what is *asked* for the unused and the rest."""
     missing = {name: specs[name] for name, v in targets.items() if is_wanting(v, specs[name])}
     offers: dict[str, TensorSpec] = {}
     taken: list[str] = []
-    for part, verdicts in zip(parts, sources, strict=True) if missing else ():
-        own = specs_in(part.source)
+    for origin, own, verdicts in asked if missing else ():
         unused = {name for name, verdict in verdicts.items() if is_wanting(verdict, own[name])}
-        for name, recipe in part.origin.items():
+        for name, recipe in origin.items():
             if not unused.issuperset(distinct_names(recipe)):
                 taken.append(name)
             elif len(offers) < MAX_NAMES:
                 offers[name] = spec_from(recipe, own).renamed(name)
-    return Nearest(missing, offers, taken)
+    return missing, offers, taken
 
 
 def is_wanting(verdict: Verdict, spec: TensorSpec) -> bool:
@@ -115,7 +127,8 @@ def created_by(part: Part, specs: Specs, session: Session, known: Specs) -> Spec
 
     The tensors of *part* are *specs*.
     """
-    strange = [new for new in part.origin if new not in known and not new.startswith(RUN_PREFIX)]
+    lacking = part.origin.keys() - known.keys()
+    strange = [new for new in part.origin if new in lacking and not new.startswith(RUN_PREFIX)]
     unknown = {
         bare: spec_from(part.origin[new], specs).renamed(bare)
         for new in strange
@@ -136,8 +149,10 @@ def claims_of(
     for bare, recipe, target in zip(bares, part.origin.values(), targets, strict=True):
         if target is not None:
             own = without_aliases(recipe, others) if others else recipe
-            old = recipe.name if isinstance(recipe, Taken) else first_name(recipe)
-            spec = known[old] if isinstance(recipe, Taken) else spec_of(own)
+            if isinstance(recipe, Taken):
+                old, spec = recipe.name, known[recipe.name]
+            else:
+                old, spec = first_name(recipe), spec_of(own)
             claims.append((bare, match_of((target, spec, old, index, own, False))))
     return claims
 
@@ -208,10 +223,16 @@ def refuse_conflicts(found: Mapping[str, list[Claim]], label: str) -> None:
         )
 
 
+def those_asked_for(matches: list[Match], parts: Sequence[Part], with_run: bool) -> list[Match]:
+    """Return *matches* but for run state, where it is not asked for, and for orphans."""
+    roles, asked = {match.target.role for match in matches}, matches
+    if "run" in roles and not with_run:
+        asked = [m for m in matches if parts[m.part].explicit or m.target.role != "run"]
+    return without_orphans(asked) if "slot" in roles else asked
+
+
 def without_orphans(matches: Sequence[Match]) -> list[Match]:
     """Return *matches* but for slots whose variable the same part has and does not fill."""
-    if not any(match.target.role == "slot" for match in matches):
-        return list(matches)
     home: dict[str, int] = {}
     for match in matches:
         if misfit(match.source, match.target) is None:

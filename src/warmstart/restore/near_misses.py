@@ -6,7 +6,7 @@ axes of 1, and the suggestion says what is to be done.  One is made only where i
 margin.  What is left over is compared by spelling, for typing mistakes.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -43,6 +43,9 @@ MAX_COMPARED = 40
 LIKENESS = 0.75
 
 Specs = Mapping[str, TensorSpec]
+
+#: Missing variables, what is offered, and the names of what is needed elsewhere.
+Sides = tuple[Specs, Specs, Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +99,44 @@ class Nearest(Mapping[str, Near]):
     """
 
     def __init__(self, missing: Specs, unused: Specs, taken: Iterable[str] = ()) -> None:
-        self._sides = missing, unused
-        self.names: Collection[str] = [*taken, *unused]
-        self.missing: Set[str] = missing.keys()
-        self.unused: Set[str] = unused.keys()
+        self._look: Callable[[], Sides] = lambda: (missing, unused, taken)
+
+    @classmethod
+    def among(cls, look: Callable[[], Sides]) -> "Nearest":
+        """Return what is found among what *look* returns: missing, unused, and taken ones."""
+        found = cls({}, {})
+        found._look = look
+        return found
+
+    @cached_property
+    def _sides(self) -> Sides:
+        return self._look()
+
+    @cached_property
+    def _found(self) -> dict[str, Near]:
+        missing, unused, _ = self._sides
+        return nearest(missing, unused)
+
+    @cached_property
+    def names(self) -> Collection[str]:
+        """What is offered, and what is needed elsewhere."""
+        _, unused, taken = self._sides
+        return [*taken, *unused]
+
+    @property
+    def missing(self) -> Set[str]:
+        """The variables without a tensor."""
+        return self._sides[0].keys()
+
+    @property
+    def unused(self) -> Set[str]:
+        """The names of `offers`."""
+        return self.offers.keys()
 
     @property
     def offers(self) -> Specs:
         """What is not needed elsewhere."""
         return self._sides[1]
-
-    @cached_property
-    def _found(self) -> dict[str, Near]:
-        return nearest(*self._sides)
 
     def __getitem__(self, name: str) -> Near:
         return self._found[name]

@@ -108,13 +108,13 @@ class Probe:
     def places(self, names: Sequence[str]) -> Sequence[int]:
         """Return the indices of all *names* that may match, or whose beginning may."""
         places: Sequence[int] = range(len(names))
-        literals = self.literals
+        literals: Sequence[str] = self.literals
         if self.prefix and isinstance(names, Names):
             places = names.beginning(self.prefix)
             literals = tuple(text for text in literals if text not in self.prefix)
         elif literals:
-            places = [place for place, name in enumerate(names) if literals[0] in name]
-            literals = literals[1:MAX_LITERALS]
+            first, *literals = literals[:MAX_LITERALS]
+            places = [place for place, name in enumerate(names) if first in name]
         for text in literals[:MAX_LITERALS]:
             places = [place for place in places if text in names[place]]
         return places

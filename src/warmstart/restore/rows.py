@@ -85,13 +85,15 @@ class Rows:
     slot: bytearray  # of 0 and 1, as are those below
     kept: bytearray
     renamed: bytearray
+    are_first: bool = True  # none of them has come in the place of others
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Rows":
         """Return *rows*, column by column."""
         columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in Row._fields]
         names, recipes, specs, *flags = columns
-        return cls(Names(names), recipes, specs, *map(bytearray, flags))
+        slot, kept, renamed = map(bytearray, flags)
+        return cls(Names(names), recipes, specs, slot, kept, renamed)
 
     @classmethod
     def taken(
@@ -150,7 +152,7 @@ class Rows:
 
     def replace(self, rows: Mapping[int, tuple[Row, ...]]) -> None:
         """Put others in place of the rows at the keys of *rows*."""
-        places = sorted(rows)
+        places, self.are_first = sorted(rows), False
         self.names = Names(spliced(self.names, rows, places, 0))
         self.recipes = spliced(self.recipes, rows, places, 1)
         self.specs = spliced(self.specs, rows, places, 2)

@@ -86,24 +86,35 @@ def traced(rules: Sequence[Rule], seen: Seen) -> Trace:
     """Return `trace`, while no garbage is looked for: all that is made is kept."""
     ties = seen.ties
     recipes = taken(seen.specs) if seen.recipes is None else seen.recipes
-    ruled = {name: r for name, r in recipes.items() if not name.startswith(RUN_PREFIX)}
+    run = [name for name in recipes if name.startswith(RUN_PREFIX)]
+    ruled = {n: r for n, r in recipes.items() if not n.startswith(RUN_PREFIX)} if run else recipes
     rows = Rows.taken(ruled, seen.specs, seen.slots)
     notes = Notes(first=rows.names.copy())
     for rule in rules:
         apply_one(rule, rows, seen, notes)
     origin = origin_of(rows, ties)
-    origin |= {name: recipe for name, recipe in recipes.items() if name not in ruled}
-    there = tensors_in(origin.values())
-    there = {ties.get(name, name) for name in there} if ties else there
+    origin |= {name: recipes[name] for name in run}
+    gone = unused(rows, seen)
     result = Ruled(
         origin=origin,
-        dropped=tuple([name for name in seen.specs if name not in there and name not in ties]),
+        dropped=tuple([name for name in seen.specs if name in gone and name not in ties]),
         withheld=frozenset(rows.names[place] for place in rows.those_dropped()),
         left=notes.left,
         fits=tuple(rule for rule in rules if isinstance(rule, Fit)),
     )
-    faults = [text for old, text in notes.faults if ties.get(old, old) in there]
+    faults = [text for old, text in notes.faults if ties.get(old, old) not in gone]
     return Trace(result, notes.idle, list(dict.fromkeys(faults)))
+
+
+def unused(rows: Rows, seen: Seen) -> set[str]:
+    """Return the names in *seen* that nothing is made of, for tied ones by the one that stands."""
+    lost = tensors_in(rows.recipes[place] for place in rows.those_dropped())
+    if rows.are_first and not seen.ties:  # each tensor is in one row
+        return lost
+    kept = tensors_in(rows.recipes[place] for place in rows.those_kept())
+    there = {seen.ties.get(name, name) for name in kept}
+    ruled = (name for name in seen.specs if not name.startswith(RUN_PREFIX))
+    return {name for name in ruled if name not in there}
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ too, so that a layer that happens to be called `Adam` is not.
 import re
 from collections.abc import Collection, Container, Iterable, Mapping
 
-from ..names import inside, leaf_of, parent, parents
+from ..names import inside, leaf_of, parent, parents, without_output
 from ..spec import TensorSpec
 
 #: Optimizers whose slots bear their name: those of tf.compat.v1.train, then of tf.contrib and BERT.
@@ -97,7 +97,8 @@ def slots_in(specs: Mapping[str, TensorSpec], names: Iterable[str]) -> set[str]:
     unsaid = [name for name, spec in zip(names, found, strict=True) if spec.role is None]
     owners = parents(unsaid)
     scopes = set(owners)
-    there = scopes.intersection(specs) | {scope for scope in scopes if f"{scope}:0" in specs}
+    there = scopes.intersection(specs)
+    there |= scopes.intersection([without_output(n) for n in specs if n.endswith(":0")])
     if not there:
         return slots
     return slots.union(n for n, owner in zip(unsaid, owners, strict=True) if owner in there)
