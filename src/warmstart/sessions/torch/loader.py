@@ -116,7 +116,7 @@ class TorchData:
     def state(self) -> dict[str, Any]:
         """Return the place, and what it is a place in."""
         place = {"pass": self._at.passes, "position": self._at.position, "seed": self.seed}
-        return {**self._identity(), **place}
+        return {**place, **self._identity()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go to a place that `state` returned; raise ResumeError when it is one in other data."""
