@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -94,6 +95,7 @@ def load(folder, module, optimizer):
 
 def process(what, rank, count, folder):
     """Do *what* as one of the processes; print what it measured."""
+    warnings.simplefilter("ignore")  # PyTorch's, of what it overwrites
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store-{what}", rank=rank, world_size=count
