@@ -114,7 +114,11 @@ class TorchModel:
             raise
         if self._gradients is not None and self.gradprocs and self._sum.complete:
             self._sum.unscale()
-            self._gradients.process()
+            try:
+                self._gradients.process()
+            except BaseException:
+                self._sum.done = 0  # who goes on all the same begins with gradients of its own
+                raise
         return losses
 
     def _step_with_closure(self, optimizer: LBFGS, batch: Any) -> Losses:
