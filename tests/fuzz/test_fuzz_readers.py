@@ -75,7 +75,7 @@ def test_the_seeds_are_read(format: str, tmp_path: Path) -> None:
     for seed in seeds.seeds_of(format):
         seeds.put(seed.files, tmp_path / "x")
         with formats.open_as(format, tmp_path / "x" / seed.path) as source:
-            assert len(source.specs) > 0
+            assert source.specs or source.metadata  # states of schedules have no tensors
 
 
 # --- parts that other readers stand on --------------------------------------------------------

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+#: What the processes are started with, and run.
+collect_ignore_glob = ["zygote.py", "*_scenarios.py"]
+
 Run = Callable[..., list[Any]]
 
 

@@ -93,12 +93,19 @@ def forget(model: Any) -> None:
         model.load_state = lambda state: None
 
 
+#: What tf.data says of its place: threads fill its buffers, so that two runs differ in how far they
+#: had come, and hand out the same batches all the same, as the variables show.
+ITERATOR = "_RUN/data/iterator"
+
+
 def left_in(folder: Path) -> dict[str, bytes]:
     """Return variables, slots and run state of the last and the best checkpoint, and statistics."""
     found = {"stats.jsonl": (folder / "stats.jsonl").read_bytes()}
     for name in (f"model-{2 * STEPS}", "min-loss"):
         with ws.open(folder / name) as source:
             for tensor in source.specs:
+                if tensor == ITERATOR:
+                    continue
                 found[f"{name}: {tensor}"] = source.read(tensor).tobytes()
             found[f"{name}: run"] = source.metadata["run"].encode()
     return found
