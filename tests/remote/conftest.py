@@ -8,7 +8,7 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
-from warmstart.binary import mirror, remote
+from warmstart.binary import mirror, remote, urls
 
 STORES = ("memory", "s3")
 
@@ -77,7 +77,7 @@ def forgotten() -> Any:
         for file in list(mirror.KNOWN):
             file.unlink(missing_ok=True)
             mirror.forget(file)
-        mirror.URLS.clear()
+        urls.URLS.clear()
 
     return forget
 

@@ -1,6 +1,7 @@
 """Checkpoints at URLs: read in ranges, written whole, found, refused by the URL."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,34 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(
         fsspec.filesystem("memory").pipe_file("/run/m.npz", b"short")
         with pytest.raises(CorruptCheckpoint, match="it was changed while it was read"):
             source.read("w")
+
+
+def test_one_piece_of_work_looks_at_a_url_once(
+    memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws.save_vars(VALUES, f"{memory}/m")
+    look, looks = mirror.look, []
+
+    def noted(url: str) -> Path:
+        looks.append(url)
+        return look(url)
+
+    monkeypatch.setattr(mirror, "look", noted)
+    ws.convert(f"{memory}/m", f"{memory}/m.npz")
+    assert sorted(looks) == [f"{memory}/m", f"{memory}/m.npz"]
+    looks.clear()
+    assert ws.diff(f"{memory}/m", f"{memory}/m.npz").same
+    assert sorted(looks) == [f"{memory}/m", f"{memory}/m.npz"]
+
+
+def test_threads_save_beside_each_other(memory: str, forgotten: Callable[[], None]) -> None:
+    def save(number: int) -> None:
+        ws.save_vars({"n": np.array(number)}, f"{memory}/m{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(save, range(40)))
+    forgotten()
+    assert [int(ws.load_vars(f"{memory}/m{n}")["n"]) for n in range(40)] == list(range(40))
 
 
 def test_what_commits_goes_up_last(memory: str) -> None:

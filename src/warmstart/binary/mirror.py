@@ -12,9 +12,9 @@ import os
 import posixpath
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
+from threading import RLock
 from typing import Any
 from urllib.parse import quote
 
@@ -28,13 +28,13 @@ from .remote import (
     Hole,
     file_system,
     hole_at,
-    is_below_tree,
     place,
     put_placeholder,
     retried,
     tag_of,
     tree,
 )
+from .urls import URLS, url_of
 
 #: The ends of names of files that commit others, in the order in which they go up.
 COMMITS = (
@@ -43,18 +43,22 @@ COMMITS = (
     ("checkpoint",),
 )  # fmt: skip
 
-#: local folder -> its URL.
-URLS: dict[Path, str] = {}
 #: local path -> what stands at its URL, as far as is known.
 KNOWN: dict[Path, Hole] = {}
+#: A run may save beside the training and in it: one of them looks or sends at a time.
+_turn = RLock()
 
 
 def look(url: str) -> Path:
     """Return the local path that stands for *url*, with what is there and beside it now."""
     if url.startswith(LOCAL):
         return Path(file_system(url)[1])
-    fs, path = file_system(url)
-    url = url.rstrip("/")
+    with _turn:
+        return looked_at(url.rstrip("/"), *file_system(url))
+
+
+def looked_at(url: str, fs: Any, path: str) -> Path:
+    """Do what `look` does, in the file system *fs*, where *url* is *path*."""
     fs.invalidate_cache()
     if retried(url, "looking there", lambda: fs.isdir(path)):
         local = local_of(url)
@@ -89,42 +93,6 @@ def local_of(url: str) -> Path:
     local = tree().joinpath(scheme.replace(":", "-"), *parts)
     local.mkdir(parents=True, exist_ok=True)
     return local
-
-
-@contextmanager
-def by_url() -> Iterator[None]:
-    """Let errors of the block name URLs, not the local folders that stand for them."""
-    try:
-        yield
-    except CheckpointError as error:
-        if URLS:
-            error.args = tuple(urls_in(arg) if isinstance(arg, str) else arg for arg in error.args)
-            error.__notes__ = [urls_in(note) for note in getattr(error, "__notes__", ())]
-        raise
-
-
-def urls_in(text: str) -> str:
-    """Return *text* with the URLs of the folders that were looked at in place of the local ones."""
-    for folder in sorted(URLS, key=lambda each: len(each.parts), reverse=True):
-        text = text.replace(str(folder), URLS[folder])
-    return text
-
-
-def url_of(path: Path) -> str | None:
-    """Return the URL that *path*, below a folder that was looked at, stands for; else None."""
-    if not is_below_tree(path):
-        return None
-    path = Path(os.path.abspath(path))
-    for folder in (path, *path.parents):
-        if folder in URLS:
-            inside = path.relative_to(folder).as_posix()
-            return posixpath.join(URLS[folder], "" if inside == "." else inside).rstrip("/")
-    return None
-
-
-def shown(path: Path) -> str:
-    """Return *path* as people are shown it: as its URL, if it stands for one."""
-    return url_of(path) or str(path)
 
 
 def refresh(
@@ -179,16 +147,21 @@ def push(folder: Path) -> None:
     if url is None:
         return
     folder = Path(os.path.abspath(folder))
-    fs, path = file_system(url)
-    try:
-        for file in in_turn(changed(folder)):
-            upload(file, fs, f"{path}/{file.relative_to(folder).as_posix()}", url)
-        for file in [file for file in below(folder) if not file.exists()]:
-            retried(url, f"deleting {file.name}", partial(remove, fs, KNOWN[file].path))
-            forget(file)
-    except (CheckpointError, OSError) as error:
-        take_back(folder)
-        raise SaveError(f"{url} was not brought up to date: {error}") from error
+    with _turn:
+        try:
+            send(folder, url, *file_system(url))
+        except (CheckpointError, OSError) as error:
+            take_back(folder)
+            raise SaveError(f"{url} was not brought up to date: {error}") from error
+
+
+def send(folder: Path, url: str, fs: Any, path: str) -> None:
+    """Do what `push` does, in the file system *fs*, where *url* is *path*."""
+    for file in in_turn(changed(folder)):
+        upload(file, fs, f"{path}/{file.relative_to(folder).as_posix()}", url)
+    for file in [file for file in below(folder) if not file.exists()]:
+        retried(url, f"deleting {file.name}", partial(remove, fs, KNOWN[file].path))
+        forget(file)
 
 
 def take_back(folder: Path) -> None:

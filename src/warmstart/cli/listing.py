@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..binary.urls import looking_once
 from ..errors import noting, number_of
 from ..formats import expanded, locate, open_as
 from ..source import Source
@@ -38,6 +39,7 @@ SORTS: Mapping[str, Callable[[TensorSpec], Any]] = {
 @click.option("--graph", is_flag=True, help="Show the graph that goes with it instead.")
 @opening_options
 @json_option
+@looking_once()
 def command(
     *,
     path: str,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Unpack
 
-from ..binary.mirror import shown
+from ..binary.urls import shown
 from ..errors import CheckpointError, noting
 from ..files.options import Reading
 from ..formats import expanded, locate, open_as

@@ -6,6 +6,7 @@ from os.path import realpath
 from pathlib import Path
 from typing import Any, Unpack
 
+from ..binary.urls import looking_once
 from ..errors import RuleError, SaveError, number_of
 from ..formats import expanded, locate, save_source
 from ..restore.recipe import Recipe, tensors_in
@@ -63,6 +64,7 @@ class Conversion:
         )
 
 
+@looking_once()
 def convert(
     src: Input,
     dst: str | Path,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
+from ..binary.urls import looking_once
 from ..restore.grammar import parse
 from ..restore.recipe import Recipe
 from ..restore.rule_kinds import Drop, Keep, Rule
@@ -86,6 +87,7 @@ class Diff:
         )
 
 
+@looking_once()
 def diff(
     a: Input,
     b: Input,

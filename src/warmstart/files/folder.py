@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..binary.atomic import TEMPORARY
-from ..binary.mirror import shown
+from ..binary.urls import shown
 from ..errors import (
     CheckpointError,
     CheckpointNotFound,

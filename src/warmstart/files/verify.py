@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from ..binary.mirror import shown
+from ..binary.urls import shown
 from ..errors import (
     CheckpointError,
     CheckpointNotFound,

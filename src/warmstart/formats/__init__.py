@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..binary.mirror import by_url, look, push
 from ..binary.remote import fetched, fetched_folder, is_url
+from ..binary.urls import by_url, local_path, send_up
 from ..binary.window import opened
 from ..errors import (
     CheckpointError,
@@ -236,8 +236,7 @@ def beside(path: Path) -> str:
 def expanded(path: str | Path) -> Path:
     """Return *path* with `~` written out; of a URL, the local path that stands for it now."""
     if is_url(path):
-        with by_url():
-            return look(str(path))
+        return local_path(str(path))
     if "\0" in str(path):
         raise CheckpointNotFound(f"{str(path)!r} has a NUL in it, as no path can")
     try:
@@ -381,4 +380,4 @@ def save_source(
         taken = taken_options(name, getattr(format_, "SAVE_OPTIONS", ()), options)
         source.check(source.specs)
         format_.save_source(source, path, **taken)
-        push(path.parent)
+        send_up(path.parent)

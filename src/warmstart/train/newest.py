@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..binary.ahead import memory, size_of
 from ..binary.lock import holder_of
-from ..binary.mirror import by_url, shown
+from ..binary.urls import by_url, shown
 from ..errors import CheckpointError, ResumeError, full_text
 from ..formats import files_of, locate, open_as
 from ..formats.tf_bundle.state import FILE_NAME, State, read_state

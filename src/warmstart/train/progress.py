@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, TextIO
 
-from ..binary.mirror import shown
+from ..binary.urls import shown
 from .callback import MONITOR, Callback
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..binary.mirror import by_url
+from ..binary.urls import by_url
 from ..errors import ResumeError, full_text, noting
 from ..formats import locate, open_source
 from ..restore.resume import resume as restore_variables

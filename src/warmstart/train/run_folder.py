@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..binary.lock import hold
-from ..binary.mirror import push
+from ..binary.urls import send_up
 from . import logger
 from .callback import BEST, Callback
 from .leftovers import delete_bundle, sweep_folder
@@ -40,7 +40,7 @@ class RunFolder:
         self._lock = hold(self.path, owner)
         try:
             sweep_folder(self.path)
-            push(self.path)
+            send_up(self.path)
             self._kept, state = Kept((), time.time()), named_in(self.path)
             self._latest = state.latest if state else ""
             if resumed_from is not None and resumed_from.parent == self.path:
@@ -70,7 +70,7 @@ class RunFolder:
             delete_bundle(self.path / old)
         if doomed:
             write_kept(self.path, self._kept)
-        push(self.path)
+        send_up(self.path)
 
     def _go_on_from(self, name: str) -> None:
         """Take over what the run kept so far; *name* is the latest, whatever was saved after it.

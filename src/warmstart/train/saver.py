@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..binary.mirror import url_of
+from ..binary.urls import url_of
 from ..errors import CheckpointError, full_text
 from . import logger
 from .callback import SAVER, Callback

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..binary.mirror import by_url, url_of
+from ..binary.urls import by_url, url_of
 from ..errors import noting
 from ..formats import open_source
 from ..formats.tf_bundle.increment import Base, base_of, save_increment, seen_again
