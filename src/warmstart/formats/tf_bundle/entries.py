@@ -46,12 +46,13 @@ def merged(parts: Iterable[Entries]) -> dict[bytes, bytes]:
     twice: list[bytes] = []
     for part in parts:
         for key in entries.keys() & part.keys():
-            first, second = decode_entry(entries[key], heads), decode_entry(part[key], heads)
+            first = split.get(key) or decode_entry(entries[key], heads)
+            second = decode_entry(part[key], heads)
             if not (first.slices and second.slices and first[:2] == second[:2]):
                 twice.append(key)
             split[key] = first._replace(slices=first.slices + second.slices)
         entries |= part
-        entries |= {key: encode_entry(entry) for key, entry in split.items()}
+    entries |= {key: encode_entry(entry) for key, entry in split.items()}
     refuse("two data files of one bundle both hold", map(shown, sorted(twice)))
     refuse("not all pieces were written of", incomplete(entries))
     return entries
