@@ -98,6 +98,7 @@ class Divided:
     prefix: Path
     processes: Processes
     keys: dict[str, str] = field(default_factory=dict)  # of the bundle, by names of the source
+    pieces: dict[str, list[Box]] = field(default_factory=dict)  # of the source
     old: dict[Path, tuple[int, int]] = field(default_factory=dict)  # process 0 only, as the next
     note: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)
@@ -111,9 +112,10 @@ class Divided:
 
     def say(self) -> bytes:
         """Return what this process has, having checked that a bundle can hold it."""
-        source, pieces = self.source, stored_pieces(self.source)
+        source = self.source
         self.keys, _ = checked(source)
-        keys = self.keys
+        self.pieces = stored_pieces(source)
+        keys, pieces = self.keys, self.pieces
         has = {
             keys[name]: [
                 spec.dtype,
@@ -149,7 +151,8 @@ class Divided:
         """Take note of what process 0 has chosen."""
         found: dict[str, Any] = json.loads(answer)
         self.shards = found["shards"]
-        self.own = OwnPart(self.source, self.keys, found["writers"], self.processes.rank)
+        writers, rank = found["writers"], self.processes.rank
+        self.own = OwnPart(self.source, self.keys, self.pieces, writers, rank)
 
     def finish(self, source: Source, processes: Processes) -> None:
         """Write *source*, which is `own` or a copy of it, and commit it."""
@@ -251,7 +254,12 @@ class OwnPart(ListedSource):
     """What one process writes of a source, each piece under a name of its own."""
 
     def __init__(
-        self, source: Source, keys: Mapping[str, str], writers: Writers, rank: int
+        self,
+        source: Source,
+        keys: Mapping[str, str],
+        pieces: Mapping[str, Iterable[Box]],
+        writers: Writers,
+        rank: int,
     ) -> None:
         """Show what *writers* leaves to the process *rank*; *keys* are those of the bundle."""
         self._source = source
@@ -259,7 +267,6 @@ class OwnPart(ListedSource):
         self._places: dict[str, tuple[str, Box | None]] = {}
         self.keys: dict[str, bytes] = {}
         self.wholes: dict[bytes, bytes] = {}  # the entries of tensors in pieces
-        pieces = stored_pieces(source)
         for name, spec in source.specs.items():
             key = keys[name]
             boxes: Iterable[Box | None] = pieces.get(name, [None])
