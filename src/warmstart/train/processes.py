@@ -263,7 +263,4 @@ def do_together(processes: Processes, what: str, do: Callable[[], object]) -> No
         do()
         return b""
 
-    if processes.count == 1:
-        do()
-    else:
-        processes.settle(what, say)
+    processes.settle(what, say)
