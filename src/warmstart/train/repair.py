@@ -103,7 +103,7 @@ def planned(folder: Path, choice: Choice) -> Iterator[Step]:
         yield Step("remove", path.name, "no index refers to it: a save was stopped")
     chosen = choice.chosen
     if chosen is not None and chosen.rank is not Rank.NAMED:
-        yield Step("point", FILE_NAME, why_pointed(folder, choice), chosen.path.name)
+        yield Step("point", FILE_NAME, why_pointed(choice), chosen.path.name)
     yield from unsound(folder, choice)
     for name in names_in(folder):
         path = folder / name
@@ -111,7 +111,7 @@ def planned(folder: Path, choice: Choice) -> Iterator[Step]:
             yield Step("leave", name, "no index refers to it; the name is not this library's")
 
 
-def why_pointed(folder: Path, choice: Choice) -> str:
+def why_pointed(choice: Choice) -> str:
     """Return why the file `checkpoint` is to name another."""
     if choice.chosen is not None and choice.chosen.rank is Rank.UNNAMED:
         return "it was saved just before a kill"
