@@ -11,7 +11,6 @@ of another run, or one that somebody made `checkpoint` point away from, does not
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,16 +23,17 @@ from ..binary.lock import holder_of
 from ..binary.urls import by_url, shown
 from ..errors import CheckpointError, ResumeError, full_text
 from ..formats import files_of, locate, open_as
+from ..formats.tf_bundle.paths import INDEX
 from ..formats.tf_bundle.state import FILE_NAME, State, read_state
 from ..processes import ALONE, Processes
 from . import logger
 from .newest_together import Read, follow, led
+from .retention import OURS
 from .snapshot import saved_state
 from .tensorpack import tensorpack_place
 
 log = logging.getLogger("warmstart")
 
-BUNDLE = re.compile(r"model-(\d+)\.index")
 BLOCK = 8 << 20
 
 
@@ -165,7 +165,7 @@ def about_to_be_named(folder: Path, state: State | None) -> Path | None:
     The folder's lock tells it.  It does not count if somebody has changed that file since.
     """
     holder = holder_of(folder)
-    if holder is None or not BUNDLE.fullmatch(f"{holder.saving}.index"):
+    if holder is None or not OURS.fullmatch(holder.saving):
         return None
     latest = state.latest if state else ""
     path = folder / holder.saving
@@ -182,8 +182,8 @@ def newest_first(folder: Path) -> list[Path]:
             f"{folder} cannot be looked into for checkpoints: {error.strerror}; to begin anew, use "
             "another folder"
         ) from error
-    found = [match for name in names if (match := BUNDLE.fullmatch(name))]
-    steps = sorted((int(match[1]) for match in found), reverse=True)
+    found = [OURS.fullmatch(name.removesuffix(INDEX)) for name in names if name.endswith(INDEX)]
+    steps = sorted((int(match[1]) for match in found if match), reverse=True)
     return [folder / f"model-{step}" for step in steps]
 
 
