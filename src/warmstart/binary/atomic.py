@@ -56,6 +56,11 @@ def replacing(
         ) from error
 
 
+def in_real_folder(path: Path) -> Path:
+    """Return *path* without links above it; one that it is itself stays."""
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
 @contextmanager
 def translating_os_errors(path: Path) -> Iterator[None]:
     """Turn an OSError in the block into a SaveError that says what is left standing."""

@@ -27,6 +27,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..errors import SaveError
+from .atomic import in_real_folder
 from .holder import Holder, is_gone, is_here, parsed, this_process
 
 try:
@@ -129,7 +130,7 @@ if hasattr(os, "register_at_fork"):
 
 def hold(folder: Path, owner: object) -> Lock:
     """Hold *folder* for *owner*, who may do so more than once; SaveError when another has it."""
-    path = Path(os.path.realpath(folder)) / NAME
+    path = in_real_folder(folder / NAME)
     if path in HELD:
         return held_again(HELD[path], owner)
     for attempt in range(ATTEMPTS + 1):
@@ -255,7 +256,7 @@ def is_at(descriptor: int, path: Path) -> bool:
 
 def holder_of(folder: Path) -> Holder | None:
     """Return who holds *folder*, or did and was killed; None when nobody does."""
-    path = Path(os.path.realpath(folder)) / NAME
+    path = in_real_folder(folder / NAME)
     try:
         with path.open("rb") as file:
             return parsed(file.read(MAX_BYTES))

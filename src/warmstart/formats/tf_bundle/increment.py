@@ -13,7 +13,6 @@ A data file is shared on while at least half of it is needed.  What is needed of
 written anew, to a file of its own if it is much, so that it can be shared from then on.
 """
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -21,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...binary.atomic import replacing
+from ...binary.atomic import in_real_folder, replacing
 from ...binary.same import same_bytes
 from ...source import Source
 from ...spec import TensorSpec
@@ -93,7 +92,7 @@ def save_increment(
     with its data files.
     """
     keys, note = checked(source)
-    prefix = Path(os.path.realpath(prefix.parent)) / prefix.name
+    prefix = in_real_folder(prefix)
     own = {name: keys[name].encode() for name in source.specs}
     base = base if base is not None and base.is_there() else Base(prefix, 0, {}, {})
     old = data_files(prefix)

@@ -12,7 +12,6 @@ the same folder.
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...binary.atomic import in_real_folder
 from ...binary.table import Table, write_table
 from ...boxes import Box, box_shape, box_text
 from ...errors import ProcessError, SaveError
@@ -56,7 +56,7 @@ def divided(source: Source, prefix: Path, processes: Processes) -> "Divided":
 
     What is left to do takes the values of `own` alone, or of a copy, and may do so in a thread.
     """
-    prefix = Path(os.path.realpath(prefix.parent)) / prefix.name
+    prefix = in_real_folder(prefix)
     saving = Divided(source, prefix, processes)
     with telling(prefix):
         what = f"choosing who writes what, saving {prefix.name}"

@@ -11,7 +11,6 @@ The steps are apart, so that many processes can each write a data file of one bu
 `commit` says what else a save takes, and how the files are named.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from io import FileIO
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...binary.alone import alone_in
-from ...binary.atomic import replacing
+from ...binary.atomic import in_real_folder, replacing
 from ...binary.checksum import mask
 from ...binary.stream import Stream
 from ...source import Source
@@ -45,7 +44,7 @@ Held = Callable[[bytes, "np.ndarray"], bool]
 def save_bundle(source: Source, prefix: Path) -> None:
     """Write *source* as the bundle *prefix*; see `Format.save_source`."""
     keys, note = checked(source)
-    prefix = Path(os.path.realpath(prefix.parent)) / prefix.name
+    prefix = in_real_folder(prefix)
     own = {name: keys[name].encode() for name in source.specs}
     with alone_in(prefix.parent):  # two processes would choose one name for their data
         old = data_files(prefix)
