@@ -20,7 +20,6 @@ from urllib.parse import quote
 
 from ..errors import CheckpointError, SaveError
 from .atomic import TEMPORARY
-from .lock import NAME as LOCK
 from .remote import (
     HOLES,
     LOCAL,
@@ -183,6 +182,8 @@ def remove(fs: Any, path: str) -> None:
 
 def changed(folder: Path) -> Iterator[Path]:
     """Yield the files below *folder* that are not what stands at their URLs."""
+    from .lock import NAME as LOCK  # and `socket`, which nobody needs who only reads
+
     for above, _, names in os.walk(folder):
         for file in (Path(above, name) for name in names):
             ours = file.name.endswith((TEMPORARY, PLACEHOLDER)) or file.name == LOCK
