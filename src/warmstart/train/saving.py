@@ -79,7 +79,8 @@ class AtOnce(Saving):
 
     def start(self, session: Session, origin: Path | None, processes: Processes) -> None:
         self.processes = processes
-        self._base = base_in(origin) if self._incremental else None
+        alone = processes.count == 1  # several share no data files
+        self._base = base_in(origin) if self._incremental and alone else None
 
     def stepped(self, session: Session) -> None:
         return
