@@ -42,13 +42,10 @@ def train_to(
     return train_to
 
 
-def ended(folder: Path) -> Mapping[str, object]:
-    """Return how the run in *folder* ended: statistics, the last checkpoint, the best one."""
-    found: dict[str, object] = {"stats": (folder / "stats.jsonl").read_bytes()}
-    for name in ("model-20", "min-noise"):
-        with ws.open(folder / name) as source:
-            found[name] = {n: a.tobytes() for n, a in source.read_all().items()}, source.metadata
-    return found
+@pytest.fixture
+def compared() -> tuple[str, ...]:
+    """The last checkpoint and the best one."""
+    return "model-20", "min-noise"
 
 
 @pytest.fixture
@@ -57,33 +54,6 @@ def template(tmp_path: Path, train_to: Callable[[Path, int], Trainer]) -> Path:
     folder = tmp_path / "template"
     folder.mkdir()
     train_to(folder, 3)
-    return folder
-
-
-@pytest.fixture
-def tried(
-    template: Path, tmp_path: Path, train_to: Callable[[Path, int], Trainer]
-) -> Callable[[Fault], Iterator[tuple[Trial, Mapping[str, object]]]]:
-    """Return a function that stops the fourth epoch at every point, and then goes on."""
-
-    def found_and_ended(folder: Path) -> tuple[str, Mapping[str, object]]:
-        latest = checkpoint_to_resume(folder)
-        assert latest is not None
-        train_to(folder, 4)
-        return latest.name, ended(folder)
-
-    def tried(fault: Fault) -> Iterator[Trial]:
-        scratch = tmp_path / "scratch"
-        return trials(template, lambda f: train_to(f, 4), found_and_ended, fault, scratch)
-
-    return tried  # type: ignore[return-value]
-
-
-@pytest.fixture
-def whole(template: Path, tmp_path: Path, train_to: Callable[[Path, int], Trainer]) -> Path:
-    """The folder of a run that was never stopped."""
-    folder = copied(template, tmp_path / "whole")
-    train_to(folder, 4)
     return folder
 
 
@@ -122,12 +92,12 @@ def odd(monkeypatch: pytest.MonkeyPatch, template: Path) -> None:
 def test_a_kill_at_every_point_loses_nothing(
     fault: Fault,
     tried: Callable[[Fault], Iterator[Trial]],
-    whole: Path,
+    whole: Mapping[str, object],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     done = list(tried(fault))
     assert {trial.found[0] for trial in done} == {"model-15", "model-20"}
-    assert all(trial.found[1] == ended(whole) for trial in done)
+    assert all(trial.found[1] == whole for trial in done)
     assert "the newest sound one" not in caplog.text
     committed = [trial.found[0] for trial in done if "model-20.index" in trial.files]
     assert set(committed) == {"model-20"}  # whether it was named yet or not
@@ -135,12 +105,12 @@ def test_a_kill_at_every_point_loses_nothing(
 
 @pytest.mark.parametrize("fault", [Fault.FULL, Fault.FAILING, Fault.READ_ONLY])
 def test_a_disk_that_fails_at_any_point_loses_nothing(
-    fault: Fault, tried: Callable[[Fault], Iterator[Trial]], whole: Path
+    fault: Fault, tried: Callable[[Fault], Iterator[Trial]], whole: Mapping[str, object]
 ) -> None:
     done = list(tried(fault))
     assert {type(trial.error) for trial in done if not may_fail(trial)} == {SaveError}
     assert {trial.found[0] for trial in done} == {"model-15", "model-20"}
-    assert all(trial.found[1] == ended(whole) for trial in done)
+    assert all(trial.found[1] == whole for trial in done)
 
 
 def may_fail(trial: Trial) -> bool:
@@ -151,11 +121,11 @@ def may_fail(trial: Trial) -> bool:
 @pytest.mark.usefixtures("odd")
 @pytest.mark.parametrize("fault", [Fault.KILLED, Fault.FAILING])
 def test_an_odd_file_system_loses_nothing_either(
-    fault: Fault, tried: Callable[[Fault], Iterator[Trial]], whole: Path
+    fault: Fault, tried: Callable[[Fault], Iterator[Trial]], whole: Mapping[str, object]
 ) -> None:
     found = [trial.found for trial in tried(fault)]
     assert {name for name, _ in found} == {"model-15", "model-20"}
-    assert all(how == ended(whole) for _, how in found)
+    assert all(how == whole for _, how in found)
 
 
 def last_in(folder: Path) -> tuple[str, Mapping[str, bytes]] | None:
@@ -202,8 +172,8 @@ def test_training_that_is_to_go_on_without_a_save_ends_as_ever(
 
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_at_random_times_lose_nothing(
-    seed: int, template: Path, tmp_path: Path, train_to: Callable[[Path, int], Trainer],
-    whole: Path,
+    seed: int, template: Path, tmp_path: Path, train_to: Callable[[Path, int], Trainer], *,
+    ended: Callable[[Path], Mapping[str, object]], whole: Mapping[str, object],
 ) -> None:  # fmt: skip
     folder, generator = copied(template, tmp_path / "killed"), random.Random(seed)
     steps = []
@@ -222,4 +192,4 @@ def test_kills_at_random_times_lose_nothing(
         steps.append(int(latest.name.removeprefix("model-")))
     train_to(folder, 4)
     assert steps == sorted(steps)
-    assert ended(folder) == ended(whole)
+    assert ended(folder) == whole

@@ -11,10 +11,9 @@ import warmstart as ws
 from warmstart.errors import SaveError
 from warmstart.formats.tf_bundle import increment
 from warmstart.testing import toy
-from warmstart.testing.crashes import Fault, Trial, copied, record, trials, undurable
+from warmstart.testing.crashes import Fault, Trial, copied, record, undurable
 from warmstart.testing.toy import ToyModel
 from warmstart.train import logger
-from warmstart.train.newest import checkpoint_to_resume
 from warmstart.train.trainer import Trainer
 
 TrainTo = Callable[[Path, int], Trainer]
@@ -60,14 +59,10 @@ def train_to(
     return train_to
 
 
-def ended(folder: Path) -> Mapping[str, object]:
-    """Return how the run in *folder* ended: statistics and its last checkpoints."""
-    found: dict[str, object] = {"stats": (folder / "stats.jsonl").read_bytes()}
-    for name in ("model-15", "model-20"):
-        with ws.open(folder / name) as source:
-            arrays = {n: a.tobytes() for n, a in source.read_all().items()}
-            found[name] = arrays, dict(source.metadata)
-    return found
+@pytest.fixture
+def compared() -> tuple[str, ...]:
+    """The last two checkpoints."""
+    return "model-15", "model-20"
 
 
 @pytest.fixture
@@ -78,31 +73,6 @@ def template(tmp_path: Path, train_to: TrainTo) -> Path:
     train_to(folder, 3)
     assert (folder / "model-15.data-00000-of-00002").stat().st_nlink == 2
     return folder
-
-
-@pytest.fixture
-def tried(template: Path, tmp_path: Path, train_to: TrainTo) -> Callable[[Fault], Iterator[Trial]]:
-    """Return a function that stops the fourth epoch at every point, and then goes on."""
-
-    def found_and_ended(folder: Path) -> tuple[str, Mapping[str, object]]:
-        latest = checkpoint_to_resume(folder)
-        assert latest is not None
-        train_to(folder, 4)
-        return latest.name, ended(folder)
-
-    def tried(fault: Fault) -> Iterator[Trial]:
-        scratch = tmp_path / "scratch"
-        return trials(template, lambda f: train_to(f, 4), found_and_ended, fault, scratch)
-
-    return tried
-
-
-@pytest.fixture
-def whole(template: Path, tmp_path: Path, train_to: TrainTo) -> Mapping[str, object]:
-    """How a run ends that was never stopped."""
-    folder = copied(template, tmp_path / "whole")
-    train_to(folder, 4)
-    return ended(folder)
 
 
 @pytest.mark.parametrize("train_to", ["at once", "in turn"], indirect=True)
