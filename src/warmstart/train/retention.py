@@ -141,9 +141,11 @@ def decide(kept: Kept, keep: Keep) -> tuple[Kept, list[str]]:
         by_time = keep.hours is not None and each.when - keep.hours * 3600 >= time
         by_step = keep.steps is not None and each.step - keep.steps >= step
         time, step = each.when if by_time else time, each.step if by_step else step
-        if each.name in best and not (by_time or by_step):
+        if by_time or by_step:
+            continue
+        if each.name in best:
             stay.append(each)
-        elif not (by_time or by_step):
+        else:
             doomed.append(each.name)
     return Kept((*stay, *kept.saved[-keep.last :]), time, step), doomed
 
