@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..errors import RestoreError
 from ..names import numbered
 from ..spec import TensorSpec
-from .drafts import SPECIAL, Draft, Move
+from .drafts import SPECIAL, Draft, Move, as_glob, varying
 from .grammar import parse
 from .near_misses import Nearest
 from .recipe import Taken
@@ -94,16 +94,9 @@ def scopes_of(old: str, new: str) -> Move:
 
 def with_stars(pairs: Sequence[Move]) -> list[Move]:
     """Return *pairs*, alike but for numbers, as one with `*` where these go alike on both sides."""
-    columns = [list(zip(*(numbered(p[side])[1] for p in pairs), strict=True)) for side in (0, 1)]
-    varying = [[column for column in each if len(set(column)) > 1] for each in columns]
-    if len(pairs) == 1 or varying[0] != varying[1]:
+    if len(pairs) == 1 or varying(pairs, 0) != varying(pairs, 1):
         return list(pairs)
-    globs = []
-    for side in (0, 1):
-        texts, _ = numbered(pairs[0][side])
-        marks = ["*" if len(set(column)) > 1 else column[0] for column in columns[side]]
-        globs.append(texts[0] + "".join(m + text for m, text in zip(marks, texts[1:], strict=True)))
-    return [(globs[0], globs[1])]
+    return [(as_glob(pairs, 0), as_glob(pairs, 1))]
 
 
 def leaf_lines(drafts: Sequence[Draft]) -> list[str]:
