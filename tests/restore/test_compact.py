@@ -40,8 +40,7 @@ def planned(source, target):
 
 
 def short(plan):
-    near = plan.near
-    return compacted(near, drafts_of(near, near.names, near.unused, near.missing))
+    return compacted(plan.near, drafts_of(plan.near))
 
 
 def turned(shapes, names):
@@ -74,7 +73,7 @@ def test_scopes_then_leaves_then_axes():
 def test_a_leaf_with_several_names_says_where():
     shapes, names = keras()
     near = planned(turned(shapes, names), shapes).near
-    drafts = drafts_of(near, near.names, near.unused, near.missing)
+    drafts = drafts_of(near)
     lines = leaf_lines(drafts)
     assert "rename net/tail/bn/bias -> net/tail/bn/beta" in lines
     assert lines[-1] == "rename */running_mean -> */moving_mean"

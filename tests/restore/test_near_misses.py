@@ -172,13 +172,13 @@ def test_no_tensor_is_suggested_twice():
 
 def test_nothing_is_looked_for_before_it_is_asked_for(monkeypatch):
     monkeypatch.setattr("warmstart.restore.near_misses.Side", None)
-    near = Nearest(specs("fc/kernel"), specs("fc.weight"))
+    near = Nearest(lambda: (specs("fc/kernel"), specs("fc.weight"), ()))
     with pytest.raises(TypeError):
         len(near)
 
 
 def test_what_is_found_is_a_mapping():
-    near = Nearest(specs("fc/kernel", "x"), specs("fc.weight"))
+    near = Nearest(lambda: (specs("fc/kernel", "x"), specs("fc.weight"), ()))
     assert (list(near), near["fc/kernel"].old, len(near)) == (["fc/kernel"], "fc.weight", 1)
 
 

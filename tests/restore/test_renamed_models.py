@@ -13,9 +13,10 @@ import pytest
 from warmstart.files.match import is_complete
 from warmstart.restore.draft_files import draft_text
 from warmstart.restore.drafts import drafts_of
-from warmstart.restore.near_misses import nearest
+from warmstart.restore.near_misses import Nearest, nearest
 from warmstart.restore.plan import Verdict
 from warmstart.restore.recipe import spec_from
+from warmstart.restore.report import Report
 from warmstart.restore.sessinit import SourceRestore
 from warmstart.restore.stand_in import StandIn
 from warmstart.source import ListedSource
@@ -156,6 +157,12 @@ def test_a_scope_is_not_one_rule_where_more_would_go_wrong(more, tmp_path):
     assert len(plan.matches) >= 10
 
 
+def test_the_page_suggests_what_a_draft_has():
+    source = bn_net("model.", **{"model.extra": (7,)})
+    plan = SourceRestore(Shapes(source)).plan(StandIn(Shapes(bn_net(""))))
+    assert "<code>rename model.* -&gt; *</code>" in Report(plan, done=False).to_html()
+
+
 def test_counters_that_the_model_has_not_are_dropped(tmp_path):
     target = {"n/gamma": (4,), "n/beta": (4,), "n/moving_mean": (4,), "n/moving_variance": (4,)}
     source = {name: spec for name, spec in bn_net("").items() if "bn1" in name}
@@ -169,7 +176,7 @@ def test_counters_that_the_model_has_not_are_dropped(tmp_path):
 
 def test_many_that_go_alike_are_one_rule():
     target, source = side("transformers BertModel"), side("Google BERT")
-    drafts = drafts_of(nearest(target, source), source)
+    drafts = drafts_of(Nearest(lambda: (target, source, ())))
     assert len(drafts) < 30
     lines = [line for draft in drafts for line in draft.lines]
     assert (

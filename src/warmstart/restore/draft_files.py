@@ -28,7 +28,7 @@ def draft_text(
     It will lie in the folder *beside*, from which the files are then found.
     """
     near = plan.near
-    drafts = drafts_of(near, near.names, near.unused, near.missing)
+    drafts = drafts_of(near)
     short = compacted(near, drafts)
     head = [f"# Drafted by warmstart match {printable(title)}", f"# {told(drafts, short)}"]
     given = [quoted(placed(name, beside)) for name in files]
@@ -74,7 +74,7 @@ def map_lines(drafts: Iterable[Draft]) -> Iterator[str]:
 
 def without_counters(plan: Plan) -> list[str]:
     """Return the lines that drop PyTorch's counters of batches where the model has no place."""
-    counters = [n for n in plan.near.unused if leaf_of(n) == BATCHES]
+    counters = [n for n in plan.near.offers if leaf_of(n) == BATCHES]
     asked = any(map(is_batch_counter, plan.specs.values()))
     if asked or not counters:
         return []

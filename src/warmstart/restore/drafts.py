@@ -10,7 +10,7 @@ else a regex.  Whoever reads a draft decides; those that are guesses are marked.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..names import matcher, numbered
@@ -47,7 +47,7 @@ class Draft:
 
 def hints(near: Nearest) -> list[str]:
     """Return the rules that lead to *near* for people, each with what it does to the values."""
-    return [str(draft) for draft in drafts_of(near, near.names, near.unused, near.missing)]
+    return [str(draft) for draft in drafts_of(near)]
 
 
 def of_values(step: str, pattern: str) -> str:
@@ -60,18 +60,9 @@ def of_values(step: str, pattern: str) -> str:
     return f"{verb} {pattern}: {rest}"
 
 
-def drafts_of(
-    near: Mapping[str, Near],
-    names: Collection[str],
-    unused: Collection[str] = (),
-    missing: Collection[str] = (),
-) -> list[Draft]:
-    """Return the rules that lead to *near*, in its order.
-
-    *names* are all names of the source, of which *unused* may be called otherwise, if not as
-    variables that are *missing*.
-    """
-    under = scopes_renamed(near, names, frozenset(unused), frozenset(missing))
+def drafts_of(near: Nearest) -> list[Draft]:
+    """Return the rules that lead to *near*, in its order."""
+    under = scopes_renamed(near)
     groups: dict[object, list[Move]] = {}
     for new, found in near.items():
         scopes = scopes_before_same(found.old, new)
@@ -86,13 +77,11 @@ def drafts_of(
             doubt = "" if "" in doubts else next(iter(doubts))
             drafts.append(Draft(f"{old}*", f"{new}*", f"{new}*", (), tuple(moves), doubt))
         else:
-            drafts += generalised(moves, near[moves[0][1]], names, near)
+            drafts += generalised(moves, near[moves[0][1]], near.names, near)
     return drafts
 
 
-def scopes_renamed(
-    near: Mapping[str, Near], names: Collection[str], unused: Set[str], missing: Set[str]
-) -> set[tuple[str, str]]:
+def scopes_renamed(near: Nearest) -> set[tuple[str, str]]:
     """Return the scopes, old and new, of several of *near*.
 
     What else stands in the old one is not more than these, and nobody's loss under another name.
@@ -102,15 +91,15 @@ def scopes_renamed(
     moved = {(each.old, new) for new, each in near.items() if not each.steps}
     wanted = {each.old for each in near.values()}
     others: dict[str, list[str]] = {old: [] for old, _ in several}
-    for name in names:
+    for name in near.names:
         for old, below in others.items():
             if name.startswith(old):
                 below.append(name)
-    there = set(names)
+    there = set(near.names)
 
     def is_free(name: str, new: str) -> bool:
-        free = name in unused and name not in wanted
-        return (name, new) in moved or (free and new not in there and new not in missing)
+        free = name in near.offers and name not in wanted
+        return (name, new) in moved or (free and new not in there and new not in near.missing)
 
     return {
         (old, new)

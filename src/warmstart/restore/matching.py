@@ -98,7 +98,7 @@ def suggestions(
         (part.origin, specs_in(part.source), verdicts)
         for part, verdicts in zip(parts, sources, strict=True)
     ]
-    return Nearest.among(lambda: sides(specs, targets, asked))
+    return Nearest(lambda: sides(specs, targets, asked))
 
 
 def sides(specs: Specs, targets: Mapping[str, Verdict], asked: Iterable[Asked]) -> Sides:

@@ -93,20 +93,10 @@ def nearest(missing: Specs, unused: Specs, limit: int = MAX_NAMES) -> dict[str, 
 
 
 class Nearest(Mapping[str, Near]):
-    """What `nearest` finds, looked for when it is first asked for: a plan alone needs it not.
+    """What `nearest` finds, looked for when it is first asked for: a plan alone needs it not."""
 
-    *taken* are the names that are offered and needed elsewhere.
-    """
-
-    def __init__(self, missing: Specs, unused: Specs, taken: Iterable[str] = ()) -> None:
-        self._look: Callable[[], Sides] = lambda: (missing, unused, taken)
-
-    @classmethod
-    def among(cls, look: Callable[[], Sides]) -> "Nearest":
-        """Return what is found among what *look* returns: missing, unused, and taken ones."""
-        found = cls({}, {})
-        found._look = look
-        return found
+    def __init__(self, look: Callable[[], Sides]) -> None:
+        self._look = look
 
     @cached_property
     def _sides(self) -> Sides:
@@ -127,11 +117,6 @@ class Nearest(Mapping[str, Near]):
     def missing(self) -> Set[str]:
         """The variables without a tensor."""
         return self._sides[0].keys()
-
-    @property
-    def unused(self) -> Set[str]:
-        """The names of `offers`."""
-        return self.offers.keys()
 
     @property
     def offers(self) -> Specs:

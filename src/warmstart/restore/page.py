@@ -102,7 +102,7 @@ def attention(report: "Report") -> Iterator[str]:
     ]
     perhaps = [
         f"{draft}{f' (a guess: {draft.doubt})' if draft.doubt else ''}"
-        for draft in drafts_of(plan.near, plan.near.names)
+        for draft in drafts_of(plan.near)
     ]
     found = [reason for reason in reasons if reason[2]]
     if not found:
