@@ -218,10 +218,10 @@ def translated(glob: str) -> str:
 def is_name(pattern: Pattern) -> bool:
     """Return whether *pattern* matches nothing but the name it is.
 
-    >>> is_name("fc/kernel"), is_name("fc/*"), is_name("re:fc")
-    (True, False, False)
+    >>> is_name("fc/kernel"), is_name("fc/*"), is_name("re:fc"), is_name("{q,k}")
+    (True, False, False, False)
     """
-    return isinstance(pattern, str) and not re.search(r"[*?\[]|^re:", pattern)
+    return isinstance(pattern, str) and not re.search(rf"[*?\[]|^re:|{BRACES}", pattern)
 
 
 def compiled(regex: str | re.Pattern[str]) -> re.Pattern[str]:
