@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ...binary.stream import Stream
 from ...source import Source
 from ...spec import ITEMSIZES, TensorSpec
 from ..arrays import Buffer, bytes_of, encodable, note_faults, refuse_unheld, values_to_write
-from ..notes import Notes, encode, notes_of
+from ..notes import encode, notes_of
 from ..trees import IS_CONTAINER, MAX_DEPTH, SEPARATOR, as_metadata, nested
 from .leaves import ARRAY, CHUNKED, NOTE, roles_by_layout
 
@@ -89,7 +90,7 @@ def leaves_of(source: Source) -> dict[str, Any]:
     said = roles_by_layout([*source.specs, *plain], source.specs)
     roles = {name: role for name, role in notes.roles.items() if said.get(name) != role}
     metadata = {key: text for key, text in notes.metadata.items() if key not in plain}
-    note = encode(Notes(roles, notes.aliases, metadata, derived=notes.derived))
+    note = encode(replace(notes, roles=roles, metadata=metadata))
     return plain if note is None else {**plain, NOTE: note}
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ...spec import NUMPY_CODES, TensorSpec
 from ..arrays import bytes_of, encodable, note_faults, refuse_unheld, values_to_write
 from ..msgpack.leaves import roles_by_layout
 from ..msgpack.writing import containers_of, plain_leaves
-from ..notes import Notes, encode, notes_of
+from ..notes import encode, notes_of
 from ..trees import IS_CONTAINER, MAX_DEPTH, SEPARATOR, as_metadata
 from .tree import EMPTY, NOTE
 
@@ -156,7 +157,7 @@ def custom_of(source: Source, empty: Mapping[str, str]) -> dict[str, Any]:
     said = roles_by_layout([*source.specs, *empty], source.specs)
     roles = {name: role for name, role in notes.roles.items() if said.get(name) != role}
     rest = {key: text for key, text in others.items() if key not in native}
-    note = encode(Notes(roles, notes.aliases, rest, derived=notes.derived))
+    note = encode(replace(notes, roles=roles, metadata=rest))
     custom = {key: json.loads(native[key]) for key in sorted(native)}
     return custom if note is None else {**custom, NOTE: note}
 

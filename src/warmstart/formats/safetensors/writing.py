@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def fault_of(spec: TensorSpec) -> str | None:
 def metadata_of(source: Source) -> dict[str, str]:
     """Return the text metadata of the file, with a note where there is something to note."""
     notes = notes_of(source)
-    note = encode(Notes(notes.roles, notes.aliases, derived=notes.derived))
+    note = encode(replace(notes, metadata={}))
     looks_tied = any(value in source.specs for value in notes.metadata.values())
     if note is None and looks_tied:  # else read as the reference's record of tied weights
         note = encode(Notes(), always=True)
