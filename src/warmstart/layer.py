@@ -18,6 +18,10 @@ from typing import Any
 #: The conventions of names and axis orders.
 CONVENTIONS = ("torch", "keras", "flax")
 
+#: What PyTorch's batch norm counts and no other framework's does; without `momentum` alone does it
+#: matter, and old files of PyTorch lack it too.
+BATCHES = "num_batches_tracked"
+
 #: Kinds of layer, each with the options that decide how its variables lie.
 KINDS: dict[str, tuple[str, ...]] = {
     "dense": (),

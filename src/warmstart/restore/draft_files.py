@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import number_of
+from ..layer import BATCHES
 from ..names import grouped, leaf_of, printable
 from .compact import can_be_short, compacted
 from .drafts import Draft, drafts_of
 from .grammar import for_folder
 from .plan import Plan, Verdict
 from .rule_files import Line, as_toml, path_of, quoted
-from .slots import BATCHES, is_batch_counter
+from .slots import is_batch_counter
 
 #: Groups of names that are listed as still missing; of more the rest is counted.
 MAX_OPEN = 30

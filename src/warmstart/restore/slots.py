@@ -8,6 +8,7 @@ too, so that a layer that happens to be called `Adam` is not.
 import re
 from collections.abc import Collection, Container, Iterable, Mapping
 
+from ..layer import BATCHES
 from ..names import inside, leaf_of, parent, parents, without_output
 from ..spec import TensorSpec
 
@@ -22,10 +23,6 @@ OPTIMIZERS = frozenset(
 
 #: Scalars that count steps: TensorFlow's global step, and Adam's powers of its betas.
 COUNTERS = frozenset(("global_step", "beta1_power", "beta2_power"))
-
-#: What PyTorch's batch norm counts and no other framework's does; without `momentum` alone does it
-#: matter, and old files of PyTorch lack it too.
-BATCHES = "num_batches_tracked"
 
 #: Where a TensorFlow 2 object checkpoint keeps its graph of objects.
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

@@ -16,6 +16,7 @@ from ...binary.atomic import TEMPORARY, replacing, write_fully
 from ...binary.mapped import map_file
 from ...binary.zip import ZipWriter
 from ...errors import CannotHold, UnsupportedCheckpoint
+from ...layer import BATCHES
 from ...names import leaf_of
 from ...names import parent as scope_of
 from ...names import parts as parts_of
@@ -36,8 +37,6 @@ ADVICE = (
     "model: like=FILE, or --like FILE (model.save_weights makes one)."
 )
 
-#: What PyTorch's batch norm counts.
-BATCHES = "num_batches_tracked"
 WITHOUT_COUNTERS = f"Only PyTorch counts batches: leave them out with the rule 'drop *{BATCHES}'."
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import RuleError
-from ...layer import CONVENTIONS, Layer
+from ...layer import BATCHES, CONVENTIONS, Layer
 from ...names import dotted, parent
 from ...sessions.base import Session
 from ...spec import TensorSpec
@@ -27,7 +27,6 @@ from ..recipe import (
     with_inputs,
 )
 from ..remap import is_of_model
-from ..slots import BATCHES
 from ..steps import Cast
 from . import kinds
 from .convention import conventions_of
