@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RuleError, number_of
-from ..names import near
 from .encodings import utf8
+from .slips import nearest
 
 #: A line of a rule file: a rule, or a mapping of names.
 Line = str | Mapping[str, Any]
@@ -62,16 +62,10 @@ def path_of(name: str | os.PathLike[str], beside: Path | None = None) -> Path:
     if not path.is_file():
         ready = ", ".join(ready_names()) or "none"
         raise RuleError(
-            f"there is no rule file {path}{near_ready(os.fspath(name))}; "
+            f"there is no rule file {path}{nearest(os.fspath(name), ready_names())}; "
             f"those that come with the library: {ready}"
         )
     return path
-
-
-def near_ready(name: str) -> str:
-    """Return the part of a message that names the ready file that *name* may have meant."""
-    close = near(name, ready_names(), count=1)
-    return f" (near it: {close[0]})" if close else ""
 
 
 @dataclass(frozen=True, slots=True)

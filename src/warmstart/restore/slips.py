@@ -1,19 +1,28 @@
 """Slips in rules as they are written: a near verb, a missing colon, another arrow."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from ..names import near
 
 
 def unknown(text: str, verb: str, verbs: Collection[str]) -> str:
     """Return what to say of a *text* that begins with *verb*, none of *verbs*."""
-    close = near(verb.lower(), verbs, count=1)
-    hint = f" (near it: {close[0]})" if close else ""
+    hint = nearest(verb.lower(), verbs)
     rules = f"expected {', '.join(verbs)} and what it is about, or the name of a rule file"
-    if verb != text.strip() or close:
+    if verb != text.strip() or hint:
         return f"there is no rule {verb!r}{hint}; {rules}"
     return f"it is no rule and no rule file, which ends in .toml; {rules}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the part of a message that says which of *known* the *name* may have meant.
+
+    >>> nearest("conv2d", ["dense", "conv"]), nearest("x", ["dense"])
+    (' (near it: conv)', '')
+    """
+    close = near(name, known, count=1)
+    return f" (near it: {close[0]})" if close else ""
 
 
 #: What is often written for something else: what it looks like, and what it should.

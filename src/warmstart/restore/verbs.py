@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import RuleError
-from ..names import Pattern, compiled, near
+from ..names import Pattern, compiled
 from ..spec import ITEMSIZES
 from .arguments import are_all_whole, are_lists, are_numbers, are_patterns, are_texts, are_whole
 from .globs import NewName, expansion, read, read_new, swapped
@@ -17,6 +17,7 @@ from .recipe import Step
 from .remap import Remap
 from .rule_kinds import Drop, Keep, Rename, Rule, Scope, Written
 from .several import Concatenation, Splitting, Stacking, Unstacking
+from .slips import nearest
 from .steps import Cast, Flip, Pad, Reshape, Slice, Transpose
 from .value_rules import POLICIES, Fit, Transform
 from .vocab import (
@@ -120,7 +121,7 @@ def cast(pattern: Pattern, dtype: str) -> Rule:
     are_texts("cast", dtype=dtype)
     if dtype not in ITEMSIZES or dtype == "string":
         known = ", ".join(name for name in ITEMSIZES if name != "string")
-        hint = f" (near it: {close[0]})" if (close := near(dtype, ITEMSIZES, count=1)) else ""
+        hint = nearest(dtype, ITEMSIZES)
         raise RuleError(f"cast takes a dtype of numbers, not {dtype!r}{hint}; known: {known}")
     return transformed(pattern, "cast", dtype, Cast(dtype))
 

@@ -157,6 +157,7 @@ FAULTS = [
         "layout tf",
         "layout tf: no layout is called 'tf' \\(near it: keras\\); known: torch, keras, flax",
     ),
+    ("layout TensorFlow", "no layout is called 'TensorFlow' \\(near it: keras\\); known"),
     ("carry nothing as dense: keras -> torch", "match nothing.*\n  carry nothing as dense"),
     (
         "carry attn as multi_head_attention: torch -> keras",

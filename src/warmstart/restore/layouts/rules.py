@@ -8,17 +8,18 @@ The pattern of `carry` means the path of a layer, to whose end a separator and a
 that have the shape of their variable follow it where it becomes one variable.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import RuleError
 from ...layer import CONVENTIONS
-from ...names import dotted, leaf_of, near, parent
+from ...names import dotted, leaf_of, parent
 from ..arguments import are_texts
 from ..patterns import Probe, probe_of
 from ..recipe import Recipe, first_name, names_in, spec_from, with_inputs
 from ..rows import Outcome, Row, Rows, is_one
 from ..rule_kinds import Lines, Rule
+from ..slips import nearest
 from . import alone, recurrent
 from .side import CannotCarryError, Recipes, Side
 
@@ -216,7 +217,7 @@ def carry(pattern: str, kind: str, source: str, target: str, **options: int) -> 
     text = f"carry {pattern} as {kind}: {source} -> {target}"
     if kind not in alone.OPTIONS:
         known = ", ".join(alone.OPTIONS)
-        hint = nearest(kind, alone.OPTIONS)
+        hint = nearest(kind.lower(), alone.OPTIONS)
         raise RuleError(f"{text!r}: no kind is called {kind!r}{hint}; known: {known}")
     for convention in (source, target):
         checked_layout(convention, text)
@@ -245,16 +246,7 @@ def checked_layout(convention: str, text: str) -> str:
     """Return *convention*, refusing what is none; an error names the rule, *text*."""
     if convention not in CONVENTIONS:
         known = ", ".join(CONVENTIONS)
-        hint = nearest(str(convention), CONVENTIONS)
+        said = str(convention).lower()
+        hint = nearest(FRAMEWORKS.get(said, said), CONVENTIONS)
         raise RuleError(f"{text}: no layout is called {convention!r}{hint}; known: {known}")
     return convention
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the part of a message that says which of *known* the *name* may have meant.
-
-    >>> nearest("conv2d", ["dense", "conv"]), nearest("TensorFlow", CONVENTIONS), nearest("x", [])
-    (' (near it: conv)', ' (near it: keras)', '')
-    """
-    close = near(FRAMEWORKS.get(name.lower(), name.lower()), known, count=1)
-    return f" (near it: {close[0]})" if close else ""
