@@ -9,7 +9,7 @@ Rows may lie along any axis, and along several at once.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..errors import CheckpointError, NoSuchTensor, RestoreMismatch, RuleError
 from ..sessions.base import Session
@@ -195,7 +195,7 @@ class Remap(Step):
         return ", ".join(map(said, self.places))
 
 
-def is_of_model(recipe: Recipe) -> bool:
+def is_of_model(recipe: Recipe) -> TypeGuard[Made]:
     """Return whether *recipe* ends with rows put where a variable of the model has them."""
     return isinstance(recipe, Made) and isinstance(recipe.step, Remap) and recipe.step.of_model
 

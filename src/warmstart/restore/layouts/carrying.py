@@ -120,7 +120,7 @@ def carry(part: Part, conventions: set[str], places: Sequence[Place], faults: li
     in their places at the end.
     """
     rows = {name: recipe for name, recipe in part.origin.items() if is_of_model(recipe)}
-    whole = {name: recipe.inputs[0] for name, recipe in rows.items() if isinstance(recipe, Made)}
+    whole = {name: recipe.inputs[0] for name, recipe in rows.items()}
     lying = laid(replace(part, origin={**part.origin, **whole}), conventions, places, faults)
     if not rows:
         return lying
@@ -132,9 +132,8 @@ def carry(part: Part, conventions: set[str], places: Sequence[Place], faults: li
         for name, recipe in rows.items()
         if name not in there and first_name(recipe) not in lying.left
     ]
-    steps = {name: recipe.step for name, recipe in rows.items() if isinstance(recipe, Made)}
     origin = {
-        name: made(steps[own[name]], recipe) if own[name] in steps else recipe
+        name: made(rows[own[name]].step, recipe) if own[name] in rows else recipe
         for name, recipe in lying.origin.items()
     }
     return replace(lying, origin=origin)
