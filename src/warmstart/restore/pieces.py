@@ -17,7 +17,7 @@ from ..source import PartRead, Source
 from ..spec import TensorSpec
 from .cutting import value_at
 from .plan import Match, Part
-from .recipe import names_in
+from .recipe import forget, names_in
 from .steps import in_dtype
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def assigned(
             target = piece.match.target
             done.append(target.name)
             yield target.name, piece.box, filled(piece, box, array, session)
+        for piece in of_part:  # not before: all pieces of a variable are made of what was kept
+            forget(piece.match.recipe)
 
 
 def filled(piece: Piece, box: Box, array: "np.ndarray", session: Session) -> "np.ndarray":
