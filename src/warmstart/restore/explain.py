@@ -42,18 +42,20 @@ def nothing_error(plan: Plan) -> RestoreError | None:
 
     Whoever starts a model from a checkpoint and gets nothing of it has nearly always the wrong one.
     """
-    unused = plan.source_names(Verdict.UNUSED)
-    if plan.matches or plan.misfits or not unused or not plan.named(Verdict.MISSING):
+    if plan.matches or plan.misfits:  # true of most, and found out without a look at all names
+        return None
+    unused, missing = plan.source_names(Verdict.UNUSED), plan.named(Verdict.MISSING)
+    if not unused or not missing:
         return None
     by_label = {label: [n for p, n in unused if plan.labels[p] == label] for label in plan.labels}
-    sides = {"the model": plan.named(Verdict.MISSING), **by_label}
+    sides = {"the model": missing, **by_label}
     return RestoreError(
         "\n".join(
             [
                 f"nothing can be loaded: no tensor of {', '.join(by_label)} has the name of a "
                 "variable of the model",
                 *(line for side, names in sides.items() if names for line in has(side, names)),
-                *meant(plan.named(Verdict.MISSING), plan),
+                *meant(missing, plan),
                 "To draft rules: warmstart match CHECKPOINT package.module:make_model --draft FILE",
                 'Nothing was assigned. To begin with initial values all the same: rules="drop *".',
             ]
