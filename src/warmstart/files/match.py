@@ -39,9 +39,8 @@ def match(
 
 def is_complete(plan: Plan) -> bool:
     """Return whether every variable of the model would be loaded; slots and counters aside."""
-    wanted = {name: spec for name, spec in plan.specs.items() if name in plan.targets}
     return all(
-        plan.targets[name] is Verdict.LOADED
-        for name, spec in wanted.items()
-        if spec.role in ("trainable", "model") and not is_batch_counter(spec)
+        verdict is Verdict.LOADED
+        for name, verdict in plan.targets.items()
+        if (spec := plan.specs[name]).role in ("trainable", "model") and not is_batch_counter(spec)
     )
