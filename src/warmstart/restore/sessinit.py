@@ -290,10 +290,11 @@ def under_rules(
     ]
     if not (rules and parts):
         return parts
-    done = [trace(rules, seen_of(part)) for part in parts]
+    seen = [seen_of(part) for part in parts]
+    done = [trace(rules, of_part) for of_part in seen]
     refuse_idle([line for line in done[0].idle if all(line in other.idle for other in done)])
     refuse_faults([line for of_part in done for line in of_part.faults])
-    return [ruled_part(part, found.ruled) for part, found in zip(parts, done, strict=True)]
+    return [*map(ruled_part, parts, seen, [of_part.ruled for of_part in done])]
 
 
 def seen_of(part: Part) -> Seen:
@@ -319,10 +320,10 @@ def is_whole(part: Part) -> bool:
     return same and list(origin.values()) == list(zip(origin, strict=True))  # of `Taken`, tuples
 
 
-def ruled_part(part: Part, ruled: Ruled) -> Part:
-    """Return *part* asked for what rules have made of its names."""
+def ruled_part(part: Part, seen: Seen, ruled: Ruled) -> Part:
+    """Return *part* asked for what rules, which saw it as *seen*, have made of its names."""
     before = part.origin
-    same = is_whole(part)
+    same = seen.recipes is not None  # their recipes are of tensors already
     made = ruled.origin
     left = {first_name(before[name]): why for name, why in ruled.left.items()}
     return replace(
