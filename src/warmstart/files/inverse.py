@@ -5,7 +5,7 @@ with applied("mine.toml", inverse=True, original="base.npz") as (rules, dropped)
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NameConflict
@@ -89,8 +89,10 @@ class Joined(Wrapper):
     def read_slice(self, name: str, index: Index) -> "np.ndarray":
         return self._of(name).read_slice(name, index)
 
-    def reading(self) -> AbstractContextManager[None]:
-        return both(self._source.reading(), self._other.reading())
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._source.reading(), self._other.reading():
+            yield
 
     def read_order(self) -> Iterator[str]:
         yield from self._source.read_order()
@@ -98,12 +100,3 @@ class Joined(Wrapper):
 
     def _of(self, name: str) -> Source:
         return self._other if name in self._theirs else self._source
-
-
-@contextmanager
-def both(*blocks: AbstractContextManager[None]) -> Iterator[None]:
-    """Be in all of *blocks*."""
-    with ExitStack() as stack:
-        for block in blocks:
-            stack.enter_context(block)
-        yield
