@@ -79,8 +79,7 @@ class JaxSession(Session):
     def pieces(self) -> Mapping[str, Sequence[Box]]:
         if self.processes.count == 1:
             return {}
-        found = self.look().by_name.values()
-        return {v.name: boxes_of(v.leaf) for v in found if is_divided(v.leaf)}
+        return Live(self._pieces_last_seen, self._all_pieces)
 
     @property
     def processes(self) -> Processes:
@@ -224,11 +223,26 @@ class JaxSession(Session):
                 )
         return [variable for variable in found.values() if variable is not None]
 
-    def _spec_last_seen(self, name: str) -> TensorSpec:
+    def _last_seen(self, name: str) -> Variable:
+        """Return the variable *name*, if it is where it was seen last; else Unsure."""
         variable = self._seen.by_name.get(name)
         if variable is None or not variable.cell.still():
             raise Unsure
+        return variable
+
+    def _spec_last_seen(self, name: str) -> TensorSpec:
+        variable = self._last_seen(name)
         return leaf_spec(name, variable.leaf, variable.role)
+
+    def _pieces_last_seen(self, name: str) -> tuple[Box, ...]:
+        leaf = self._last_seen(name).leaf
+        if not is_divided(leaf):
+            raise KeyError(name)
+        return boxes_of(leaf)
+
+    def _all_pieces(self) -> dict[str, tuple[Box, ...]]:
+        found = self.look().by_name.values()
+        return {v.name: boxes_of(v.leaf) for v in found if is_divided(v.leaf)}
 
     def _all_specs(self) -> dict[str, TensorSpec]:
         return leaf_specs({v.name: (v.leaf, v.role) for v in self.look().by_name.values()})
