@@ -10,7 +10,8 @@ all that is asked of it.  A program of one process needs none: it says and decid
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -54,6 +55,16 @@ class NoStore:
 
     def delete(self, key: str) -> None:
         """Do nothing."""
+
+
+@contextmanager
+def asking(store: str) -> Iterator[None]:
+    """Turn the RuntimeError of a framework whose *store* is gone into a ConnectionError."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = next(iter(str(error).splitlines()), "")
+        raise ConnectionError(f"{store} does not answer: {text}") from error
 
 
 @dataclass

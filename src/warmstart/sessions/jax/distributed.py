@@ -5,7 +5,9 @@ from typing import Any
 import jax
 from jax._src import distributed  # there is no public name for the client
 
-from ...processes import ALONE, Processes
+from ...processes import ALONE, Processes, asking
+
+SERVICE = "the coordination service of JAX, which is in process 0,"
 
 #: What the coordination service answers when a key has not come in time, and when there is none.
 LATE, ABSENT = "DEADLINE_EXCEEDED", "NOT_FOUND"
@@ -20,33 +22,22 @@ class CoordinationStore:
         self._client = client
 
     def put(self, key: str, value: bytes) -> None:
-        try:
+        with asking(SERVICE):
             self._client.key_value_set_bytes(key, value)
-        except RuntimeError as error:
-            raise gone(error) from error
 
     def get(self, key: str, timeout: float) -> bytes | None:
         milliseconds = int(max(timeout, LEAST) * 1000)
-        try:
-            return bytes(self._client.blocking_key_value_get_bytes(key, milliseconds))
-        except RuntimeError as error:
-            if str(error).startswith((LATE, ABSENT)):
-                return None
-            raise gone(error) from error
+        with asking(SERVICE):
+            try:
+                return bytes(self._client.blocking_key_value_get_bytes(key, milliseconds))
+            except RuntimeError as error:
+                if not str(error).startswith((LATE, ABSENT)):
+                    raise
+        return None
 
     def delete(self, key: str) -> None:
-        try:
+        with asking(SERVICE):
             self._client.key_value_delete(key)
-        except RuntimeError as error:
-            raise gone(error) from error
-
-
-def gone(error: RuntimeError) -> ConnectionError:
-    """Return the error for a service that does not answer."""
-    text = next(iter(str(error).splitlines()), "")
-    return ConnectionError(
-        f"the coordination service of JAX, which is in process 0, does not answer: {text}"
-    )
 
 
 #: The client of the service, and what was made of it: another one counts anew.

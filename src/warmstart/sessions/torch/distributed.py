@@ -6,7 +6,9 @@ from typing import Any
 import torch.distributed as dist
 from torch import nn
 
-from ...processes import ALONE, Processes
+from ...processes import ALONE, Processes, asking
+
+STORE = "the store of torch.distributed"
 
 #: Seconds between two looks into the store: at first, and after a while.
 SOON, LATER = 0.0005, 0.05
@@ -19,35 +21,23 @@ class C10dStore:
         self._store = store
 
     def put(self, key: str, value: bytes) -> None:
-        try:
+        with asking(STORE):
             self._store.set(key, value)
-        except RuntimeError as error:
-            raise gone(error) from error
 
     def get(self, key: str, timeout: float) -> bytes | None:
         """Return the value of *key*; a wait inside the store would keep other threads out of it."""
         deadline, pause = time.monotonic() + timeout, SOON
-        try:
+        with asking(STORE):
             while not self._store.check([key]):
                 if time.monotonic() >= deadline:
                     return None
                 time.sleep(pause)
                 pause = min(2 * pause, LATER)
             return bytes(self._store.get(key))
-        except RuntimeError as error:
-            raise gone(error) from error
 
     def delete(self, key: str) -> None:
-        try:
+        with asking(STORE):
             self._store.delete_key(key)
-        except RuntimeError as error:
-            raise gone(error) from error
-
-
-def gone(error: RuntimeError) -> ConnectionError:
-    """Return the error for a store that does not answer."""
-    text = next(iter(str(error).splitlines()), "")
-    return ConnectionError(f"the store of torch.distributed does not answer: {text}")
 
 
 #: The default group of processes, and what was made of it: another group counts anew.
