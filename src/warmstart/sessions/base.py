@@ -17,8 +17,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from weakref import WeakKeyDictionary, WeakSet
 
-from ..boxes import Box
-from ..errors import RestoreMismatch, ResumeError
+from ..boxes import Box, box_text
+from ..errors import CheckpointError, RestoreMismatch, ResumeError
 from ..layer import Layer
 from ..processes import ALONE, Processes
 from ..source import Index, Source
@@ -289,3 +289,19 @@ def refuse_misfit(name: str, array: "np.ndarray", expected: TensorSpec) -> None:
     found = spec_of(name, array)
     if (found.dtype, found.shape) != (expected.dtype, expected.shape):
         raise RestoreMismatch(f"{name!r} is {expected}; it cannot take {found}")
+
+
+def not_whole(name: str) -> CheckpointError:
+    """Return the error for all of *name*, of which this process has only pieces."""
+    return CheckpointError(
+        f"{name!r} is in several processes, and only part of it in this one: read_slice gives "
+        "that, and saving the model saves all of it"
+    )
+
+
+def not_here(name: str, box: Box, own: Iterable[Box]) -> CheckpointError:
+    """Return the error for *box* of *name*, of which this process has the pieces *own*."""
+    return CheckpointError(
+        f"{name!r} is in several processes: {box_text(box)} was asked for, and this one has "
+        f"{', '.join(map(box_text, own))}"
+    )

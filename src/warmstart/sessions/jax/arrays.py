@@ -19,7 +19,7 @@ from ...boxes import Box, bounded, box_text
 from ...errors import CheckpointError, RestoreMismatch
 from ...source import Index
 from ...spec import TensorSpec, dtype_name
-from ..base import refuse_misfit
+from ..base import not_whole, refuse_misfit
 from . import shards
 
 
@@ -77,10 +77,7 @@ def array_of(name: str, leaf: Any) -> np.ndarray:
     """Return the values of *leaf*; what lies in main memory is not copied."""
     check_has_value(name, leaf)
     if shards.is_divided(leaf):
-        raise CheckpointError(
-            f"{name!r} is in several processes, and only part of it in this one: read_slice gives "
-            "that, and saving the model saves all of it"
-        )
+        raise not_whole(name)
     if is_number(leaf):
         return np.asarray(leaf, np.dtype(jnp.result_type(leaf)))
     leaf = data_of_key(leaf) if is_key(leaf) else leaf

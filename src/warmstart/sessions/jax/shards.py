@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from ...boxes import Box, box_text, common, moved
-from ...errors import CheckpointError
+from ..base import not_here
 
 
 def is_divided(leaf: Any) -> bool:
@@ -43,10 +43,7 @@ def part_of(name: str, leaf: jax.Array, box: Box) -> np.ndarray:
         if common(box, own) == box:
             part: np.ndarray = np.asarray(shard.data)[moved(box, own)]
             return part
-    there = ", ".join(map(box_text, boxes_of(leaf)))
-    raise CheckpointError(
-        f"{name!r} is in several processes: {box_text(box)} was asked for, and this one has {there}"
-    )
+    raise not_here(name, box, boxes_of(leaf))
 
 
 def whole_of(leaf: jax.Array) -> Any:

@@ -12,7 +12,7 @@ from ...boxes import Box, bounded, box_shape, box_text, common, moved
 from ...errors import CheckpointError, UnsupportedCheckpoint
 from ...source import Index
 from ...spec import ITEMSIZES, NUMPY_NAMES, TensorSpec, numpy_dtype, spec_of
-from ..base import refuse_misfit
+from ..base import not_here, not_whole, refuse_misfit
 from . import shards
 
 #: Types of less than a byte are placeholders in torch: no tensor of them has values.
@@ -62,10 +62,7 @@ def array_of(name: str, tensor: Tensor) -> np.ndarray:
     check_has_values(name, tensor)
     dtype = tensor_spec(name, tensor, "model").dtype
     if shards.piece_of(tensor) is not None:
-        raise CheckpointError(
-            f"{name!r} is in several processes, and only part of it in this one: read_slice gives "
-            "that, and saving the model saves all of it"
-        )
+        raise not_whole(name)
     return local_array(tensor, dtype)
 
 
@@ -82,10 +79,7 @@ def piece(name: str, tensor: Tensor, index: Index) -> np.ndarray:
     box, rest = bounded(index, tuple(tensor.shape))
     own = shards.box_of(tensor)
     if common(box, own) != box and 0 not in box_shape(box):
-        raise CheckpointError(
-            f"{name!r} is in several processes: {box_text(box)} was asked for, and this one has "
-            f"{box_text(own)}"
-        )
+        raise not_here(name, box, [own])
     part: np.ndarray = local_array(tensor, dtype)[moved(box, own)][rest]
     return part
 
