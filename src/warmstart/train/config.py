@@ -63,8 +63,9 @@ class AutoResumeTrainConfig(TrainConfig):
         if asked and not self.always_resume:
             return None
         savers = [c for c in listed(self.callbacks or ()) if isinstance(c, ModelSaver)]
-        processes = replace(Trainer(self.model).session.processes, timeout=self.process_timeout)
-        return checkpoint_to_resume(savers[0].checkpoint_dir if savers else None, processes)
+        return checkpoint_to_resume(
+            savers[0].checkpoint_dir if savers else None, processes_of(self)
+        )
 
 
 def launch_train(config: TrainConfig) -> Trainer:
@@ -76,13 +77,18 @@ def launch_train(config: TrainConfig) -> Trainer:
         )
     trainer = Trainer(config.model)
     arguments = {f.name: getattr(config, f.name) for f in fields(TrainConfig) if f.name != "model"}
-    processes = replace(trainer.session.processes, timeout=config.process_timeout)
+    processes = processes_of(config)
     with ExitStack() as held:
         callbacks = with_defaults(config.callbacks, config.model) if processes.first else []
         take = partial(hold_folders, callbacks, trainer, held)
         do_together(processes, "holding the folder", take)
         trainer.train(**arguments, resume_from=chosen(config, processes))
     return trainer
+
+
+def processes_of(config: TrainConfig) -> Processes:
+    """Return the processes that train together, as long as they are to wait for each other."""
+    return replace(config.model.session.processes, timeout=config.process_timeout)
 
 
 def chosen(config: TrainConfig, processes: Processes) -> Path | None:
