@@ -40,23 +40,26 @@ def resume(trainer: "Trainer", path: Path) -> None:
     """
     _, found = locate(path)
     with how_to_begin(), noting(f"while resuming from {found}"), open_source(found) as source:
-        state = saved_state(source)
-        own: Source = source
-        if state is not None:
-            here = {"random": random_states(), "session": trainer.session.state()}
-            own = values_of(source, trainer.processes, count_in(state))
-            state = state_of(source, state, trainer.processes, here)
-        if state is None:
+        saved = saved_state(source)
+        if saved is None:
             resume_without_state(trainer, tensorpack_place(found, trainer.accepts("epoch")))
+            restore_variables(trainer.session, source, trainer.accept)
         else:
-            refuse(faults_of(trainer, state), trainer.accepts)
-            trainer.lost = {**trainer.session.unresumable(), **lost_by(trainer.also)}
-            load_place(trainer, state["data"])
-        restore_variables(trainer.session, own, trainer.accept)
-        if state is not None:
-            trainer.load_state(state)
+            resume_with_state(trainer, source, saved)
     trainer.resumed_from = found
     log.info("resumed from %s at step %d", found, trainer.step)
+
+
+def resume_with_state(trainer: "Trainer", source: Source, saved: Mapping[str, Any]) -> None:
+    """Restore the run in *source*, whose process 0 had the run state *saved*."""
+    here = {"random": random_states(), "session": trainer.session.state()}
+    state = state_of(source, saved, trainer.processes, here)
+    refuse(faults_of(trainer, state), trainer.accepts)
+    trainer.lost = {**trainer.session.unresumable(), **lost_by(trainer.also)}
+    load_place(trainer, state["data"])
+    own = values_of(source, trainer.processes, count_in(saved))
+    restore_variables(trainer.session, own, trainer.accept)
+    trainer.load_state(state)
 
 
 def faults_of(trainer: "Trainer", state: Mapping[str, Any]) -> dict[str, str]:
