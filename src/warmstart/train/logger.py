@@ -81,11 +81,11 @@ def _made_ready(folder: Path, action: str | None) -> Path:
     """Return the folder to use where *folder* has files in it."""
     match action:
         case "b":
-            folder.rename(_free(folder, "."))
+            folder.rename(free_name(folder))
         case "d":
             shutil.rmtree(folder)
         case "n":
-            return _free(folder, "-")
+            return free_name(folder, "-")
         case "q":
             raise FileExistsError(
                 f"{folder} has files in it; pass action=None to go on from them, or another action"
@@ -93,8 +93,8 @@ def _made_ready(folder: Path, action: str | None) -> Path:
     return folder
 
 
-def _free(path: Path, separator: str) -> Path:
-    """Return *path* with the first number after *separator* that nothing has."""
+def free_name(path: Path, separator: str = ".") -> Path:
+    """Return *path* with the first number after its name that nothing has: stats.jsonl.1."""
     number = 1
     while (free := path.with_name(f"{path.name}{separator}{number}")).exists():
         number += 1

@@ -83,10 +83,8 @@ class JSONWriter(Callback):
     def _begin(self) -> None:
         """Make an empty file, moving aside one with lines of another run."""
         if self._path.stat().st_size:
-            aside = free_name(self._path)
-            self._path.rename(aside)
+            put_aside(self._path, self._path.name)
             self._path.touch()
-            log.warning("%s is of another run; moved aside to %s", self._path, aside.name)
         self._length, self._hash = 0, hashlib.sha256()
 
 
@@ -95,9 +93,8 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def free_name(path: Path) -> Path:
-    """Return *path* with the first number after its name that nothing has: stats.jsonl.1."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.{number}")).exists():
-        number += 1
-    return aside
+def put_aside(path: Path, name: str) -> None:
+    """Rename *path*, which another run wrote, to *name* with a number after it."""
+    aside = logger.free_name(path.with_name(name))
+    path.rename(aside)
+    log.warning("%s is of another run; moved aside to %s", path, aside.name)

@@ -5,7 +5,6 @@ An event file is records one after another, each an event with its step, in risi
     u64 length | u32 checksum of it | event | u32 checksum of that
 """
 
-import logging
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -17,14 +16,12 @@ from ..errors import MissingDependency, ResumeError
 from . import logger
 from .callback import MONITOR, Callback
 from .gradients import processors_of
-from .monitors import free_name
+from .monitors import put_aside
 
 if TYPE_CHECKING:
     import numpy as np
 
     from .trainer import Trainer
-
-log = logging.getLogger("warmstart")
 
 #: How the files end that are written here; no others in the folder are touched.
 SUFFIX = ".warmstart"
@@ -149,9 +146,7 @@ def records(content: bytes) -> Iterator[tuple[bytes, int]]:
 def move_aside(folder: Path) -> None:
     """Rename the event files of another run, so that TensorBoard does not mix them with this."""
     for path in written_in(folder):
-        aside = free_name(path.with_name(path.name.replace("tfevents", "other-run")))
-        path.rename(aside)
-        log.warning("%s is of another run; moved aside to %s", path, aside.name)
+        put_aside(path, path.name.replace("tfevents", "other-run"))
 
 
 def synced(path: Path) -> None:
