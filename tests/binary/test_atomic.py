@@ -71,7 +71,7 @@ def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(folder: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(atomic, "sync_folder", fail)
+    monkeypatch.setattr(atomic, "sync", fail)
     with pytest.raises(SaveError, match="was written, but its folder could not be synced: Input"):
         write_whole(tmp_path / "file", b"content")
     assert (tmp_path / "file").read_bytes() == b"content"

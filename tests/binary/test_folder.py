@@ -158,8 +158,8 @@ def test_a_parent_that_cannot_be_synced(
     request.getfixturevalue(way)
     for text in before:
         write(tmp_path / "folder", text)
-    sync = failing(folders.sync_folder, lambda place: place == tmp_path)
-    monkeypatch.setattr(folders, "sync_folder", sync)
+    sync = failing(folders.sync, lambda place: place == tmp_path)
+    monkeypatch.setattr(folders, "sync", sync)
     with pytest.raises(SaveError, match="folder was not written: Input/output error; what was the"):
         write(tmp_path / "folder", "new")
     assert [content(tmp_path / name) for name in os.listdir(tmp_path)] == before

@@ -48,7 +48,7 @@ def replacing(
                 temporary.unlink()
             raise
     try:
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise SaveError(
             f"{path} was written, but its folder could not be synced: {error.strerror}; "
@@ -73,9 +73,9 @@ def translating_os_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in *folder* survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make what is in the file *path*, or the names in the folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

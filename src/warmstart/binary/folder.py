@@ -20,7 +20,7 @@ from glob import escape
 from pathlib import Path
 
 from ..errors import SaveError
-from .atomic import TEMPORARY, sync_folder, translating_os_errors
+from .atomic import TEMPORARY, sync, translating_os_errors
 from .stream import c_function
 
 ASIDE = ".warmstart-old"
@@ -65,8 +65,8 @@ def sync_all(folder: Path) -> None:
     """Make every file and every name in *folder* survive a power cut."""
     for place, _, files in os.walk(folder):
         for file in files:
-            sync_folder(Path(place, file))
-        sync_folder(Path(place))
+            sync(Path(place, file))
+        sync(Path(place))
 
 
 def commit(temporary: Path, path: Path) -> None:
@@ -78,7 +78,7 @@ def commit(temporary: Path, path: Path) -> None:
     change, undo = (exchange, exchange) if path.exists() else (os.rename, os.rename)
     change(temporary, path)
     try:
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError:
         undo(path, temporary)
         raise

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..binary.atomic import translating_os_errors
+from ..binary.atomic import sync, translating_os_errors
 from ..errors import MissingDependency, ResumeError
 from . import logger
 from .callback import MONITOR, Callback
@@ -85,7 +85,7 @@ class TensorBoardWriter(Callback):
         self._writer.add_event(self._event(step=trainer.step, summary=self._summary(value=values)))
         self._writer.flush()
         with translating_os_errors(self._path):
-            synced(self._path)  # a checkpoint that knows this epoch is about to be
+            sync(self._path)  # a checkpoint that knows this epoch is about to be
         self._epochs, self._step = self._epochs + 1, trainer.step
 
     def stop(self, trainer: "Trainer") -> None:
@@ -147,15 +147,6 @@ def move_aside(folder: Path) -> None:
     """Rename the event files of another run, so that TensorBoard does not mix them with this."""
     for path in written_in(folder):
         put_aside(path, path.name.replace("tfevents", "other-run"))
-
-
-def synced(path: Path) -> None:
-    """Have what was written to *path* on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def histogram(array: "np.ndarray") -> dict[str, Any]:
