@@ -223,12 +223,10 @@ class Trainer:
     def _end_epoch(self) -> None:
         self._call_model("after_epoch")
         self.stopping = mean_over(self.processes, self._metrics, self.stopping)
-        agreed = False
         for callback in self._active():
-            if callback.turn >= BEST and not agreed:
+            if callback.turn >= BEST and not self._epoch_done:
                 agree_on(self.processes, self._metrics)
-                agreed = True
-            self._epoch_done = callback.turn >= BEST  # what is saved from here on is past the epoch
+                self._epoch_done = True  # what is saved from here on is past the epoch
             callback.after_epoch(self)
         self._epoch_done = False
         self.epoch += 1
