@@ -10,6 +10,7 @@ Options belong to names: a group is recognised by its parameters, wherever it st
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -112,7 +113,12 @@ def class_name(optimizer: NamedOptimizer) -> str:
 
 def held(values: Mapping[Any, Any]) -> dict[str, Any]:
     """Return those of *values* that a checkpoint can hold."""
-    return {key: pack(value, key) for key, value in values.items() if not fault(key, value)}
+    found = {}
+    for key, value in values.items():
+        if isinstance(key, str):
+            with suppress(CannotHold):
+                found[key] = pack(value, key)
+    return found
 
 
 def fault(key: object, value: object) -> str | None:
