@@ -10,7 +10,7 @@ from ..files.options import Reading
 from ..formats import expanded, locate, open_as
 from ..restore.slots import OBJECT_GRAPH
 from ..source import Source
-from ..train.newest import Judged, candidates, judge
+from ..train.newest import choose
 from ..train.snapshot import saved_state
 from ..train.tensorpack import STATISTICS, tensorpack_place
 from . import folders, foreign, ours
@@ -56,22 +56,11 @@ def diagnose(path: str | Path, **options: Unpack[Reading]) -> Diagnosis:
 
 def meant(place: Path) -> tuple[str, Path, tuple[str, ...]]:
     """Return the format and the path of what *place* stands for, and what is passed over for it."""
-    judged = list(judged_until_one_is_taken(place)) if place.is_dir() else []
-    sound = [each for each in judged if not each.fault]
-    if not sound:
+    choice = choose(place) if place.is_dir() else None
+    if choice is None or choice.chosen is None:
         return (*locate(place), ())
-    taken = next((each for each in sound if each.place), sound[0])
-    passed = tuple(each.why_not for each in judged if each is not taken and each.fault)
-    return (*locate(taken.path), passed)
-
-
-def judged_until_one_is_taken(folder: Path) -> Iterator[Judged]:
-    """Yield the checkpoints of *folder* in the order in which a resume looks at them."""
-    for candidate in candidates(folder):
-        judged = judge(candidate)
-        yield judged
-        if judged.place:
-            return
+    passed = tuple(each.why_not for each in choice.passed if each.fault)
+    return (*locate(choice.chosen.path), passed)
 
 
 def writer_of(source: Source, format: str, found: Path) -> str:
