@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError, full_text, number_of
+from ..files.compare import different_bytes
 from ..files.diff import Change, diff
 from ..files.folder import survey
 from ..files.variables import open as open_checkpoint
@@ -164,18 +165,10 @@ def first_differences(left: Path, right: Path, names: Sequence[str]) -> dict[str
     with open_checkpoint(left) as a, open_checkpoint(right) as b:
         for name in names:
             here, there = a.read(name), b.read(name)
-            differ = next(i for i, (x, y) in enumerate(pairs(here, there)) if x != y)
+            differ = different_bytes(here.reshape(-1), there.reshape(-1)).argmax()
             place = [int(n) for n in np.unravel_index(differ, here.shape)]
             found[name] = f"{here.flat[differ]} against {there.flat[differ]} at {place}"
     return found
-
-
-def pairs(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[Any, Any]]:
-    """Return the values of two arrays pair by pair, numbers as their bytes: NaN is NaN."""
-    if a.dtype.kind == "O":
-        return zip(a.flat, b.flat, strict=True)
-    as_bytes = (np.ascontiguousarray(each).reshape(-1).view(f"V{a.itemsize}") for each in (a, b))
-    return zip(*(map(bytes, each) for each in as_bytes), strict=True)
 
 
 def run_states(left: Path, right: Path) -> Iterator[tuple[str, str]]:
