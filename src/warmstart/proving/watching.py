@@ -136,6 +136,5 @@ def signs_in(folder: Path, passing: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def not_pointed_to(folder: Path, latest: str | None) -> str:
     """Return the newest `model-STEP` of *folder* when *latest* is an older one, else ""."""
-    newest = newest_first(folder)[:1]
-    older = latest is not None and Path(latest) in newest_first(folder)[1:]
-    return newest[0].name if older else ""
+    found = newest_first(folder)
+    return found[0].name if latest is not None and Path(latest) in found[1:] else ""
