@@ -1,7 +1,7 @@
 """A command with all that it starts: held for a moment, or killed at one blow.
 
 with started(command, log, timeout, environment) as process:
-    process.freeze(); ...; process.thaw()
+    process.hold(); ...; process.release()
     process.kill()
 # whatever happened in the block, nothing of it runs any more
 """
