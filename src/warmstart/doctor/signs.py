@@ -20,8 +20,8 @@ from ..formats.torch.optimizers import is_optimizer
 from ..names import joined, leaf_of, words
 from .tree import is_tensor
 
-MAX_LEVELS = 8
-COUNTING_LEVELS = 1  # below, a "step" is somebody else's
+MAX_DEPTH = 8
+COUNTING_DEPTHS = (1, 2)  # below, a "step" is somebody else's
 
 #: Keys of counters, as programs call them -> the piece.
 COUNTERS = {
@@ -148,21 +148,21 @@ RECOGNISED: tuple[tuple[str, Callable[[str, Any], str | None]], ...] = (
 )
 
 
-def signs_in(tree: Any, name: str = "", levels: int = MAX_LEVELS) -> Iterator[Sign]:
-    """Yield every piece of a run in *tree*, which stands under *name*."""
+def signs_in(tree: Any, name: str = "", depth: int = 0) -> Iterator[Sign]:
+    """Yield every piece of a run in *tree*, which stands under *name*, so deep in the whole."""
     for piece, recognise in RECOGNISED:
         what = recognise(name, tree)
         if what is not None:
             yield Sign(piece, name, what, tree)
             return
-    if MAX_LEVELS - levels in range(1, COUNTING_LEVELS + 2) and (sign := counter(name, tree)):
+    if depth in COUNTING_DEPTHS and (sign := counter(name, tree)):
         yield sign
-    if is_tensor(tree) or not levels or not isinstance(tree, Mapping | list):
+    if is_tensor(tree) or depth == MAX_DEPTH or not isinstance(tree, Mapping | list):
         return
     items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
     for key, value in items:
         if is_tensor(value) or isinstance(value, Mapping | list | int | float):
-            yield from signs_in(value, joined(name, str(key)), levels - 1)
+            yield from signs_in(value, joined(name, str(key)), depth + 1)
 
 
 def counter(name: str, value: Any) -> Sign | None:
