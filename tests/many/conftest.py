@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 #: What the processes are started with, and run.
-collect_ignore_glob = ["zygote.py", "*_scenarios.py"]
+collect_ignore_glob = ["common.py", "zygote.py", "*_scenarios.py"]
 
 Run = Callable[..., list[Any]]
 

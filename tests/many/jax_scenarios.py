@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from common import refused, watched
 from flax import nnx
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
@@ -21,7 +22,6 @@ from jax.sharding import PartitionSpec as P
 
 import warmstart as ws
 from warmstart.formats.tf_bundle.shards import Shards
-from warmstart.testing import crashes
 
 #: Devices of all processes together, whatever their number.
 DEVICES = 4
@@ -187,12 +187,7 @@ def load(folder: Path, kind: str, checkpoint: str) -> dict[str, Any]:
 
 def run_watched(folder: Path, rank: int, point: int, **arguments: Any) -> Any:
     """Train as `run` does; process *rank* is killed at that change of a file."""
-    mine = jax.process_index() == rank
-    watch = crashes.Watch(crashes.Fault.KILLED if mine else None, point if mine else -1)
-    with crashes.watching(watch):
-        result = run(folder, **arguments)
-    points = [(p.call, Path(p.path).name, Path(p.to).name) for p in watch.points]
-    return {**result, "points": points}
+    return watched(lambda: run(folder, **arguments), point if jax.process_index() == rank else -1)
 
 
 def refusals(folder: Path) -> dict[str, str]:
@@ -203,12 +198,5 @@ def refusals(folder: Path) -> dict[str, str]:
         "slice": lambda: session.read_slice("one/kernel", np.s_[:]),
         "npz": lambda: ws.save_vars(session, folder / "m.npz"),
     }
-    said = {
-        "own": json.dumps(session.read_slice("one/kernel", session.pieces["one/kernel"][1]).shape)
-    }
-    for name, do in wrong.items():
-        try:
-            do()
-        except ws.CheckpointError as error:
-            said[name] = f"{type(error).__name__}: {error}"
-    return said
+    own = json.dumps(session.read_slice("one/kernel", session.pieces["one/kernel"][1]).shape)
+    return {"own": own, **refused(wrong)}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from common import refused, watched
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -24,7 +25,6 @@ import warmstart as ws
 from warmstart.formats.tf_bundle import together
 from warmstart.formats.tf_bundle.shards import Shards
 from warmstart.formats.tf_bundle.together import save_together
-from warmstart.testing import crashes
 
 SHAPES = {"0.weight": (7, 5), "0.bias": (7,), "3.weight": (3, 7), "3.bias": (3,)}
 
@@ -214,14 +214,8 @@ def refusals(folder: Path) -> dict[str, str]:
         DTensor.from_local(torch.ones(3), mesh, [Shard(0)], shape=(4,), stride=(1,))
     )
     wrong["odd"] = lambda: dict(ws.session_for(odd).specs)
-    said = {}
-    for name, do in wrong.items():
-        try:
-            do()
-        except ws.CheckpointError as error:
-            said[name] = f"{type(error).__name__}: {error}"
-    said["own"] = session.read_slice("0.weight", session.pieces["0.weight"][0]).shape
-    return said
+    own = session.read_slice("0.weight", session.pieces["0.weight"][0]).shape
+    return {"own": own, **refused(wrong)}
 
 
 def start(folder: Path, rules: Any, layout: str | None = None) -> list[str]:
@@ -361,13 +355,5 @@ def fill_disk(prefix: str) -> None:
 
 
 def run_watched(folder: Path, rank: int, point: int, **arguments: Any) -> Any:
-    """Train as `run` does; process *rank* is killed at that change of a file.
-
-    Return what came of it, and where the files were changed.
-    """
-    mine = dist.get_rank() == rank
-    watch = crashes.Watch(crashes.Fault.KILLED if mine else None, point if mine else -1)
-    with crashes.watching(watch):
-        result = run(folder, **arguments)
-    points = [(p.call, Path(p.path).name, Path(p.to).name) for p in watch.points]
-    return {**result, "points": points}
+    """Train as `run` does; process *rank* is killed at that change of a file."""
+    return watched(lambda: run(folder, **arguments), point if dist.get_rank() == rank else -1)
