@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +17,35 @@ collect_ignore_glob = ["common.py", "zygote.py", "*_scenarios.py"]
 Run = Callable[..., list[Any]]
 
 
-@pytest.fixture(scope="module")
-def zygote(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    """The process that the others are forked from; a module says of which engine."""
-    scenarios = getattr(request.module, "SCENARIOS", "torch_scenarios")
-    program = [sys.executable, str(Path(__file__).with_name("zygote.py")), scenarios]
-    with subprocess.Popen(
-        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    ) as process:
-        yield process
-        process.kill()
+@pytest.fixture(scope="session")
+def zygote_of() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Return a function for the process of an engine that the others are forked from."""
+    with ExitStack() as stack:
+
+        @cache
+        def zygote(scenarios: str) -> subprocess.Popen[str]:
+            program = [sys.executable, str(Path(__file__).with_name("zygote.py")), scenarios]
+            process = stack.enter_context(
+                subprocess.Popen(
+                    program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+                )
+            )
+            stack.callback(process.kill)
+            return process
+
+        yield zygote
 
 
 @pytest.fixture(scope="module")
-def outcomes_of(zygote: subprocess.Popen[str]) -> Run:
+def outcomes_of(
+    request: pytest.FixtureRequest, zygote_of: Callable[[str], subprocess.Popen[str]]
+) -> Run:
     """Return a function that runs one of the scenarios in several processes.
 
-    It returns for each {"returned": value}, {"raised": class, "text": message} or {"killed": 9}.
+    A module says of which engine.  For each process the function returns {"returned": value},
+    {"raised": class, "text": message} or {"killed": 9}.
     """
+    zygote = zygote_of(getattr(request.module, "SCENARIOS", "torch_scenarios"))
 
     def run(function: str, count: int, folder: Path, **arguments: Any) -> list[Any]:
         task = {"function": function, "count": count, "folder": str(folder)}
