@@ -160,7 +160,7 @@ def matrix(engine: str, stride: int, way: str, scratch: Path) -> dict[str, Any]:
 
     stopped = trials(
         scratch / "before", lambda folder: run(engine, folder, way), gone_on,
-        Fault.CUT_OFF, scratch / "trial", stride=stride,
+        Fault.CUT_OFF, scratch / "trial", stride=stride, points=points,
     )  # fmt: skip
     done = list(stopped)
     failed = [f"{t.point}: {t.found}" for t in done if t.found != (complete(t), True)]

@@ -25,7 +25,7 @@ import shutil
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -114,14 +114,17 @@ def trials(
     scratch: Path,
     *,
     stride: int = 1,
+    points: Sequence[Point] | None = None,
 ) -> Iterator[Trial]:
     """Yield a trial for every point of *save* that allows *fault*, or every *stride*-th of them.
 
     The save may raise CheckpointError, which the trial holds; any other error goes through.
+    *points* are those of the save where they are known; else it runs to its end first.
     """
-    whole = copied(template, scratch)
-    points = [point for point in record(lambda: save(whole)) if point.allows(fault)]
-    for point in points[::stride]:
+    if points is None:
+        whole = copied(template, scratch)
+        points = record(lambda: save(whole))
+    for point in [point for point in points if point.allows(fault)][::stride]:
         folder = copied(template, scratch)
         watch = Watch(fault, point.index)
         run = killed if fault in (Fault.KILLED, Fault.TORN) else stopped
