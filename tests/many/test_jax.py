@@ -15,7 +15,7 @@ SCENARIOS = "jax_scenarios"
 Run = Callable[..., list[Any]]
 
 #: Seconds that one process waits for the other when that was killed.
-SOON = 4.0
+SOON = 2.0
 
 
 @pytest.fixture(scope="module")

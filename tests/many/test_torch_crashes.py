@@ -16,7 +16,7 @@ Run = Callable[..., list[Any]]
 STRIDE = int(os.environ.get("WARMSTART_CRASH_STRIDE", "0"))
 ARGUMENTS = {"every_steps": 5}  # three saves, and two of the lowest loss
 #: Seconds that one process waits for the other when that was killed.
-SOON = 4.0
+SOON = 2.0
 
 
 @pytest.fixture(scope="module")
