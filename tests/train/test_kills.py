@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,11 @@ def run(engine: str, folder: Path, kill_at: int = 0) -> int:
     """Run the program of *engine* and return how it ended."""
     command = [sys.executable, str(PROGRAMS[engine]), str(folder), str(kill_at)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, env=environment, capture_output=True, check=False)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+    # No pipe: the workers of a killed one hold it for the seconds until they see that it is gone.
+    with tempfile.TemporaryFile() as said:
+        done = subprocess.run(command, env=environment, stdout=said, stderr=said, check=False)
+        said.seek(0)
+        assert done.returncode in (0, -signal.SIGKILL), said.read().decode()
     return done.returncode
 
 
