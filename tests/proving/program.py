@@ -1,5 +1,6 @@
 """A training of this library that prove kills: program.py FOLDER [--forget|--unused|--hang]"""
 
+import os
 import random
 import sys
 import time
@@ -14,6 +15,12 @@ from warmstart.testing.toy import ToyModel
 def main(folder: str, *options: str) -> None:
     """Train; with --forget the momentum is lost on resume, with --unused a generator not seeded."""
 
+    replace = os.replace
+
+    def slowly(*names: Any) -> None:
+        time.sleep(0.005)  # as long as a file takes that is not small
+        replace(*names)
+
     def resumed(trainer: Any) -> None:
         if trainer.resumed_from is not None and "--forget" in options:
             trainer.session.assign([("w/momentum", np.zeros(3))])
@@ -23,6 +30,7 @@ def main(folder: str, *options: str) -> None:
         while "--hang" in options:
             time.sleep(1)
 
+    os.replace = slowly
     np.random.seed(0)
     if "--unused" not in options:
         random.seed(0)

@@ -41,11 +41,11 @@ def test_a_run_that_goes_on_exactly_is_proved(tmp_path: Path) -> None:
 
 
 def test_what_a_resume_loses_is_named(tmp_path: Path) -> None:
-    found, said = proved([*PROGRAM, "--forget"], tmp_path, kills=2)
+    found, said = proved([*PROGRAM, "--forget"], tmp_path, kills=3)
     assert not found.proved
     assert said[-1].startswith("the results differ; the command runs unkilled once more")
     lines = found.lines()
-    assert lines[-1].startswith("NOT PROVED (seed 3): 2 kills hit, ")
+    assert lines[-1].startswith("NOT PROVED (seed 3): 3 kills hit, ")
     assert lines[-1].endswith(" in a save, and the results differ")
     (weights,) = [line for line in lines if line.startswith("differs: model-30: w: ")]
     assert "at [0]; 3 of 3 values differ" in weights
@@ -70,7 +70,7 @@ def test_a_command_that_is_never_twice_the_same_proves_nothing(tmp_path: Path) -
 
 
 def test_a_command_that_cannot_go_on_is_not_proved(tmp_path: Path) -> None:
-    found, _ = proved([*FOREIGN, "--fragile"], tmp_path, seed=8)
+    found, _ = proved([*FOREIGN, "--fragile"], tmp_path, seed=8, kills=3)
     assert not found.proved
     assert found.failure.startswith("killed after ")
     assert "and started again, the command ended with 1:\n    this program cannot" in found.failure

@@ -1,5 +1,6 @@
 """What a step of TensorFlow 2 depends on beside variables."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -15,6 +16,15 @@ def test_operations_that_run_at_once_get_the_seeds_that_come_next() -> None:
     tf.random.set_seed(4)
     run_state.load_state(state)
     assert [float(tf.random.uniform([])) for _ in range(3)] == expected
+
+
+def test_a_seed_taken_back_is_no_seed() -> None:
+    tf.random.set_seed(np.int64(3))
+    assert run_state.state({})["eager"]["seed"] == 3
+    tf.random.set_seed(None)
+    state = run_state.state({})
+    assert "eager" not in state
+    run_state.load_state(state)
 
 
 def test_another_number_of_threads_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -29,10 +29,10 @@ def state(not_saved: Mapping[str, str]) -> dict[str, Any]:
             "algorithm": int(generator.algorithm),
             "state": np.array(generator.state.numpy()),
         }
-    eager = getattr(context(), "_rng", None)
-    if eager is not None:
-        _, numbers, _ = eager.getstate()
-        found["eager"] = {"seed": context()._seed, "numbers": np.array(numbers, np.uint32)}
+    seed = context()._seed
+    if seed is not None:  # else nothing is drawn from the numbers, even if there was one before
+        _, numbers, _ = context()._rng.getstate()
+        found["eager"] = {"seed": int(seed), "numbers": np.array(numbers, np.uint32)}
     found["threads"] = threads()
     if not_saved:
         found["not_saved"] = dict(not_saved)
