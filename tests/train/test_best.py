@@ -66,6 +66,13 @@ def test_the_best_so_far_survives_a_resume(folder: Path, train: Train) -> None:
     assert step_of(folder / "min-score") == 10
 
 
+def test_a_damaged_best_of_another_run_is_replaced(folder: Path, train: Train) -> None:
+    train(callbacks=[MinSaver("loss")], max_epoch=1)
+    (folder / "min-loss.index").write_bytes(b"torn")
+    train(callbacks=[MinSaver("loss")], max_epoch=2)
+    assert step_of(folder / "min-loss") in (5, 10)
+
+
 def test_an_unknown_stat_is_named_with_those_there_are(folder: Path, train: Train) -> None:
     message = "MaxSaver watches 'acuracy', which epoch 1 does not have; it has 'loss', 'noise'"
     with pytest.raises(ValueError, match=message):

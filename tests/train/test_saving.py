@@ -98,6 +98,27 @@ def test_a_resumed_run_shares_with_the_checkpoint_that_it_goes_on_from(
         np.testing.assert_array_equal(source.read("frozen"), np.arange(20_000.0))
 
 
+def test_the_best_checkpoint_keeps_what_it_has(
+    folder: Path, train: Train, backbone: Callable[[], ToyModel]
+) -> None:
+    def large() -> set[int]:
+        status = [path.stat() for path in data_files(folder / "min-score")]
+        return {each.st_ino for each in status if each.st_size > 160_000}
+
+    def look(trainer: Trainer) -> None:
+        trainer.put("score", -trainer.epoch)
+        found.append(large())
+
+    found: list[set[int]] = []
+    callbacks = [ws.Callback(after_epoch=look), ws.MinSaver("score")]
+    train(callbacks=[*callbacks, ws.ModelSaver()], model=backbone(), max_epoch=2)
+    train(callbacks=callbacks, model=backbone(), resume_from=folder)
+    assert len(found[1]) == 1
+    assert found[1] == found[2] == large()
+    with ws.open(folder / "min-score") as source:
+        np.testing.assert_array_equal(source.read("frozen"), np.arange(20_000.0))
+
+
 def test_a_run_in_another_folder_shares_nothing(
     folder: Path, train: Train, tmp_path: Path, backbone: Callable[[], ToyModel]
 ) -> None:

@@ -3,14 +3,16 @@
 import math
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..binary.lock import hold
-from ..errors import described
+from ..binary.urls import url_of
+from ..errors import CheckpointError, described
 from . import logger
 from .callback import BEST, Callback
 from .leftovers import delete, unused_data
-from .snapshot import save_run
+from .saving import AtOnce
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -47,6 +49,10 @@ class BestSaver(Callback):
         if trainer.processes.first:
             self._lock = hold(folder, trainer)
             delete(unused_data(self._path))
+        self._saving = AtOnce(incremental=True)
+        origin = None if url_of(folder) else self._path
+        with suppress(CheckpointError):  # one that is damaged is nothing to share with
+            self._saving.start(trainer.session, origin, trainer.processes)
 
     def stop(self, trainer: "Trainer") -> None:
         if trainer.processes.first:
@@ -64,7 +70,7 @@ class BestSaver(Callback):
         if self._is_best(value):
             trainer.processes.on_first("saving the best", self._make_sure)
             self.best = value
-            save_run(trainer, self._path)
+            self._saving.save(trainer, self._path, nullcontext())
 
     def _make_sure(self) -> None:
         self._lock.make_sure()

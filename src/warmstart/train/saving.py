@@ -47,7 +47,7 @@ class Saving(ABC):
 
     @abstractmethod
     def start(self, session: Session, origin: Path | None, processes: Processes) -> None:
-        """Get ready; *origin* is the checkpoint of the same folder that the run goes on from."""
+        """Get ready; *origin* is a checkpoint of the same folder to share with, if there is one."""
 
     @abstractmethod
     def stepped(self, session: Session) -> None:
