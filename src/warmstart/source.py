@@ -76,6 +76,10 @@ class Source(ABC):
         """Return every tensor; a format may do this faster than one by one."""
         return {name: self.read(name) for name in self.specs}
 
+    def read_each(self, names: Iterable[str]) -> "Iterator[np.ndarray]":
+        """Yield the tensors *names*, in that order; a format may read the next one meanwhile."""
+        return map(self.read, names)
+
     @property
     def metadata(self) -> Mapping[str, str]:
         """What the file says besides its tensors."""

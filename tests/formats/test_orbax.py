@@ -17,7 +17,7 @@ import pytest
 
 from warmstart import formats
 from warmstart.binary import zstd
-from warmstart.errors import CannotHold, CheckpointNotFound, SaveError, full_text
+from warmstart.errors import CannotHold, CheckpointNotFound, NoSuchTensor, SaveError, full_text
 from warmstart.formats import orbax as ours
 from warmstart.formats.orbax.writing import HELD
 from warmstart.source import DictSource
@@ -224,6 +224,20 @@ def test_listing_needs_no_package(layout: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", LISTING, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split()[1:] == ["False"] * 3
+
+
+def test_tensors_are_read_in_the_order_asked_for(tmp_path: Path) -> None:
+    sizes = {"large": 100_000, "small": 3, "larger": 200_000, "last": 5}
+    tree = {name: np.full(size, size, np.float32) for name, size in sizes.items()}
+    ocp.PyTreeCheckpointer().save(tmp_path / "tree", tree)
+    with formats.open_source(tmp_path / "tree") as source:
+        names = ["larger", "small", "large", "large", "last"]
+        for name, array in zip(names, source.read_each(names), strict=True):
+            np.testing.assert_array_equal(array, tree[name])
+        some = source.read_each(iter(["large", "larger", "no such"]))
+        assert [next(some).size, next(some).size] == [100_000, 200_000]
+        with pytest.raises(NoSuchTensor, match="no such"):
+            next(some)
 
 
 def test_own_arrays_are_views_of_the_file(tmp_path: Path) -> None:

@@ -35,8 +35,6 @@ def doubt(name: str, known: Collection[str]) -> str | None:
     >>> doubt("model.ckpt", [".pt"]), doubt("model-1.5", [".h5"])
     (None, None)
     """
-    from difflib import get_close_matches  # a module that listing a checkpoint starts without
-
     end = Path(name).suffix.lower()
     if end in SHARED:
         return f"ends in {end}, as checkpoints of several kinds do"

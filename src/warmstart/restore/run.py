@@ -13,7 +13,7 @@ that fails to set a variable of the right shape and dtype.  The error then says 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -137,14 +137,22 @@ def made(matches: Wanted, part: Part, otherwise: str = "") -> "Iterator[tuple[Ma
     What the next one takes as well is not read again.
     """
     held: dict[str, np.ndarray] = {}
-    for match in matches:
+    arrays = part.source.read_each(chain.from_iterable(tensors_read(matches)))
+    for match, names in zip(matches, tensors_read(matches), strict=True):
         held = {name: held[name] for name in match.tensors if name in held}
         with noting(f"while reading {part.label}{otherwise}"):
-            for name in match.tensors:
-                held[name] = held[name] if name in held else part.source.read(name)
+            held |= zip(names, arrays, strict=False)  # names first: no array is taken beyond them
             with noting(f"while making {match.target.name!r}"):
                 array = value_from(match.recipe, held.__getitem__)
         yield match, array
+
+
+def tensors_read(matches: Wanted) -> Iterator[list[str]]:
+    """Yield for each of *matches* the tensors that it takes and the one before it does not."""
+    before: Collection[str] = ()
+    for match in matches:
+        yield [name for name in dict.fromkeys(match.tensors) if name not in before]
+        before = match.tensors
 
 
 def assign(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...binary import zstd
 from ...binary.checksum import crc32c
+from ...binary.room import array_room
 from ...boxes import Box, bounded, box_shape, common, moved, whole_box
 from ...errors import CorruptCheckpoint, UnsupportedCheckpoint
 from ...source import Index
@@ -157,11 +158,9 @@ def within(array: "np.ndarray", box: Box) -> "np.ndarray":
 
 def room_for(held: Held, box: Box) -> "np.ndarray":
     """Return room for the values of *box*."""
-    import numpy as np
-
     try:
-        return np.empty(box_shape(box), numpy_dtype(held.layout.dtype))
-    except (ValueError, MemoryError) as error:
+        return array_room(box_shape(box), numpy_dtype(held.layout.dtype))
+    except (ValueError, OverflowError, MemoryError, OSError) as error:
         raise UnsupportedCheckpoint(
             f"{held.param!r}, {held.layout.dtype} {box_shape(box)}, does not fit: {error}"
         ) from error

@@ -1,8 +1,10 @@
 """The items of one step as a source."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from ..msgpack.reading import MsgpackSource
 from ..notes import checked
 from ..trees import SEPARATOR, as_metadata
 from . import tensorstore_edge as edge
-from .chunks import Held, fitting, read_part, read_whole, refuse_bombs
+from .chunks import SMALL, Held, fitting, read_part, read_whole, refuse_bombs
 from .places import items_of, json_items
 from .stores import Store, store_in
 from .tree import Tree, read_json, read_tree
@@ -22,6 +24,9 @@ from .zarr import PLAIN, Layout, parse_layout
 
 if TYPE_CHECKING:
     import numpy as np
+
+#: Bytes of a tensor above which the next one is not unpacked beside it.
+LARGE = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,21 @@ class OrbaxSource(ListedSource):
                 source, inner = self._aggregates[name]
                 return source.read_slice(inner, index)
             return read_part(self._held[name], index)
+
+    def read_each(self, names: Iterable[str]) -> "Iterator[np.ndarray]":
+        """Unpack the next one while one is in use, of a size where that is worth the memory."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(2) as pool:
+            coming: deque[Callable[[], np.ndarray]] = deque()
+            for name in names:
+                beside = name in self._held and SMALL <= self._held[name].nbytes() <= LARGE
+                read = partial(self.read, name)
+                coming.append(pool.submit(read).result if beside else read)
+                if len(coming) > 1:
+                    yield coming.popleft()()
+            while coming:
+                yield coming.popleft()()
 
     def read_all(self) -> "dict[str, np.ndarray]":
         packed = {n: held for n, held in self._held.items() if held.layout.packing != PLAIN}

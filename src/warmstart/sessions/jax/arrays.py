@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...binary.room import array_room
 from ...boxes import Box, bounded, box_text
 from ...errors import CheckpointError, RestoreMismatch
 from ...source import Index
@@ -150,8 +151,16 @@ def placed(array: np.ndarray, leaf: Any) -> jax.Array:
     """
     sharding = getattr(leaf, "sharding", None)
     if sharding is None or not getattr(leaf, "committed", True):
-        return jnp.array(array).block_until_ready()
+        fresh: jax.Array = jax.device_put(copied(array))
+        return fresh.block_until_ready()
     if not sharding.is_fully_addressable:  # device_put would compare the array with the others'
         return shards.made_of(leaf, array.__getitem__).block_until_ready()
-    made: jax.Array = jax.device_put(np.array(array), sharding)
+    made: jax.Array = jax.device_put(copied(array), sharding)
     return made.block_until_ready()
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    """Return a copy of *array* that lies so that JAX need not copy it once more."""
+    copy = array_room(array.shape, array.dtype)
+    copy[...] = array
+    return copy
