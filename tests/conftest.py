@@ -18,16 +18,6 @@ settings.load_profile("warmstart")
 
 
 @pytest.fixture(scope="session")
-def compiling_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return what is set in processes for JAX to compile a program once for all of them."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-
-
-@pytest.fixture(scope="session")
 def compressed() -> Callable[[bytes], bytes]:
     """Return what writes a table anew with its blocks compressed, as old writers did."""
     return with_compressed_blocks

@@ -1,7 +1,6 @@
 """Several processes of torch.distributed, or of jax.distributed, at the call of a test."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ Run = Callable[..., list[Any]]
 
 
 @pytest.fixture(scope="session")
-def zygote_of(compiling_once: dict[str, str]) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+def zygote_of() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     """Return a function for the process of an engine that the others are forked from."""
     with ExitStack() as stack:
 
@@ -28,10 +27,9 @@ def zygote_of(compiling_once: dict[str, str]) -> Iterator[Callable[[str], subpro
             program = [sys.executable, str(Path(__file__).with_name("zygote.py")), scenarios]
             process = stack.enter_context(
                 subprocess.Popen(
-                    program, env={**os.environ, **compiling_once}, stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE, text=True, bufsize=1,
+                    program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
                 )
-            )  # fmt: skip
+            )
             stack.callback(process.kill)
             return process
 

@@ -7,12 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "freezing-matrix.md"
@@ -44,16 +41,13 @@ def run_here(engine: str) -> None:
         print(json.dumps(line), flush=True)
 
 
-def run_in_process(more: Mapping[str, str], engine: str) -> list[dict[str, dict[str, object]]]:
-    """Return what came of the cells of one engine, run in a process of its own.
-
-    *more* is set in it.
-    """
+def run_in_process(engine: str) -> list[dict[str, dict[str, object]]]:
+    """Return what came of the cells of one engine, run in a process of its own."""
     name = engine.partition(":")[0]
     done = subprocess.run(
         [sys.executable, "-m", f"{__package__ or 'tests.freezing.matrix'}.run", name],
         cwd=ROOT,
-        env={**os.environ, **QUIET, **more, **ENGINES[engine]},
+        env={**os.environ, **QUIET, **ENGINES[engine]},
         capture_output=True,
         text=True,
         check=False,
@@ -63,12 +57,10 @@ def run_in_process(more: Mapping[str, str], engine: str) -> list[dict[str, dict[
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def run_all(
-    more: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, list[dict[str, dict[str, object]]]]:
-    """Return what came of all engines, two at a time; *more* is set in their processes."""
+def run_all() -> dict[str, list[dict[str, dict[str, object]]]]:
+    """Return what came of all engines, two at a time."""
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(ENGINES, pool.map(partial(run_in_process, more), ENGINES), strict=True))
+        return dict(zip(ENGINES, pool.map(run_in_process, ENGINES), strict=True))
 
 
 if __name__ == "__main__":

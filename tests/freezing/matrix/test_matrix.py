@@ -10,9 +10,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def results(compiling_once: dict[str, str]) -> Results:
+def results() -> Results:
     """What came of all cells."""
-    return run.run_all(compiling_once)
+    return run.run_all()
 
 
 def test_what_is_frozen_stays_and_the_rest_moves(results: Results) -> None:
