@@ -147,6 +147,16 @@ def test_the_best_are_kept_through_a_resume(folder: Path, train: Train, stop: in
     assert steps_in(folder) == [10, 25, 30]
 
 
+@pytest.mark.parametrize("every", [{"every_steps": 7}, {"every_secs": 3600}])
+def test_the_best_epoch_is_kept_whenever_saves_are_due(
+    folder: Path, train: Train, every: dict[str, int]
+) -> None:
+    best = ws.Best("val_loss")
+    saver = ModelSaver(**every, max_to_keep=1, keep_best=best)
+    train(callbacks=[losing(0.5, 0.1, 0.4, 0.3), saver], max_epoch=4)
+    assert steps_in(folder) == [10, 20]
+
+
 def test_a_best_of_what_is_not_measured_is_refused(folder: Path, train: Train) -> None:
     saver = ModelSaver(keep_best=[ws.Best("val_loss"), ws.Best("loss")])
     with pytest.raises(ValueError, match="keep_best goes by 'val_loss', which the first epo"):

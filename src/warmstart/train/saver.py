@@ -27,11 +27,12 @@ class ModelSaver(Callback):
 
     After each epoch; or with *every_steps* after every so many steps, with *every_secs* after the
     first step that ends so many seconds after the last save, with both whenever either is due,
-    instead.  The last *max_to_keep* are kept (None: all); as long as they are, those of
-    *keep_best*, a `Best` or several; and for good one every *keep_checkpoint_every_n_hours* (None:
-    none) and one every *keep_checkpoint_every_n_steps*.  A save that fails raises, and the previous
-    checkpoint stands.  The end (*at_end*) of a run that failed is not saved: a step half done is
-    not a place to go on from.  One run at a time saves into a folder: SaveError says which does.
+    instead; and with *keep_best*, a `Best` or several, after each epoch that has its metric.  The
+    last *max_to_keep* are kept (None: all); the best, as long as they are; and for good one every
+    *keep_checkpoint_every_n_hours* (None: none) and one every *keep_checkpoint_every_n_steps*.  A
+    save that fails raises, and the previous checkpoint stands.  The end (*at_end*) of a run that
+    failed is not saved: a step half done is not a place to go on from.  One run at a time saves
+    into a folder: SaveError says which does.
 
     *asynchronous*: the training waits only while the state is copied into memory of its own; the
     rest goes on beside it, one save at a time.  It takes as much memory as the state.  What goes
@@ -117,7 +118,8 @@ class ModelSaver(Callback):
     def after_epoch(self, trainer: "Trainer") -> None:
         if trainer.resumed_from is None and trainer.epoch == self._first_epoch:
             self.keep.refuse_unknown(trainer.metrics)
-        if self.every_epoch or self._is_due(trainer):
+        measured = self.keep.values(trainer.metrics)  # the same in every process
+        if self.every_epoch or measured or self._is_due(trainer):
             self._save(trainer)
 
     def stop(self, trainer: "Trainer") -> None:
