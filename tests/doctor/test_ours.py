@@ -116,7 +116,11 @@ def test_what_is_saved_beside_the_model_is_told_by_its_name(tmp_path: Path) -> N
 
 class Accumulating(ToyModel):
     def state(self) -> dict[str, object]:
-        return {"accumulated": np.ones(3), "scheduler": {"class": "StepLR", "values": {}}}
+        return {
+            "accumulated": np.ones(3),
+            "accumulation": {"every": 2, "done": 1, "scaler": {"scale": 8.0}},
+            "scheduler": {"class": "StepLR", "values": {}},
+        }
 
     def load_state(self, state: object) -> None:
         """Take nothing back."""
@@ -126,6 +130,8 @@ def test_other_states_of_a_model_are_told_by_their_names(tmp_path: Path) -> None
     pieces = told(diagnose(run_into(tmp_path / "log", model=Accumulating())))
     assert pieces["model's accumulated"] == (True, "an array (3,)")
     assert pieces["schedule"] == (True, "StepLR at None")
+    assert pieces["gradient scaler"] == (True, "scale 8.0")
+    assert pieces["accumulated gradients"] == (True, "1 of 2 batches of the step are in them")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ TOLD = frozenset(
     ("version", "step", "epoch", "step_in_epoch", "steps_per_epoch", "metrics", "data", "random",
      "model", "session", "callbacks", "also", "not_saved")
 )  # fmt: skip
-MODEL_TOLD = frozenset(("scheduler", "key", "implementation"))
+MODEL_TOLD = frozenset(("scheduler", "accumulation", "key", "implementation"))
 SESSION_TOLD = frozenset(
     ("rng", "accelerators", "generator", "seeds", "torch", "optimizer", "not_saved", "threads",
      "backend", "platform", "devices", "tensorflow", "eager")
@@ -41,6 +41,7 @@ def pieces_of(source: Source, state: Mapping[str, Any], folder: Path) -> Iterato
     yield variables(variables_of(source.specs))
     yield optimizer_piece(source.specs, state["session"].get("optimizer"))
     yield schedule(state["model"].get("scheduler"))
+    yield from accumulation(state["model"].get("accumulation"))
     yield Piece("step", True, str(state["step"]))
     place = f"{state['step_in_epoch']} of {state['steps_per_epoch']} steps of it done"
     yield Piece("epoch", True, f"{state['epoch']}, {place}")
@@ -78,6 +79,17 @@ def schedule(scheduler: Any) -> Piece:
         return Piece("schedule", None, "none beside the optimizer's own, which goes by the step")
     values = scheduler.get("values", {})
     return Piece("schedule", True, f"{scheduler.get('class')} at {values.get('last_epoch')}")
+
+
+def accumulation(state: Any) -> Iterator[Piece]:
+    """Yield the findings on PyTorch's gradient scaler and accumulated gradients, where used."""
+    if not isinstance(state, Mapping):
+        return
+    if "scaler" in state:
+        yield Piece("gradient scaler", True, shown(state["scaler"]))
+    if state.get("every", 1) != 1:
+        done = f"{state.get('done')} of {state['every']} batches of the step are in them"
+        yield Piece("accumulated gradients", True, done)
 
 
 def random_states(state: Mapping[str, Any]) -> Iterator[str]:
@@ -124,6 +136,8 @@ def shown(state: Any) -> str:
 
     >>> shown({"pass": 2, "position": 0, "shuffle": True, "seed": 0, "drop_last": False})
     'pass 2, position 0, shuffle True, seed 0, ...'
+    >>> shown({"module.weight": np.ones((2, 3)), "module.bias": np.ones(3)})
+    '2 values'
     """
     if isinstance(state, np.ndarray):
         return f"an array {state.shape}"
@@ -131,6 +145,8 @@ def shown(state: Any) -> str:
         return str(state)[:40]
     plain = {k: v for k, v in state.items() if isinstance(v, int | float | str)}
     few = [f"{key} {str(value)[:40]}" for key, value in list(plain.items())[:MAX_SHOWN]]
+    if state and not few:
+        return number_of(len(state), "value")
     return ", ".join([*few, *(["..."] if len(state) > len(few) else [])]) or "empty"
 
 
