@@ -125,6 +125,11 @@ def test_run_state_is_neither_seen_nor_touched():
     assert renaming.dropped == ("b",)
 
 
+def test_a_rule_for_run_state_is_told_who_reads_it():
+    with pytest.raises(RuleError, match=r"RUN/also/[*]    rules leave run state alone; ws[.]open"):
+        apply("keep _RUN/also/*", ["w", "_RUN/also/w"])
+
+
 def test_other_names_of_tied_tensors_are_names_too():
     tied = {"head": "emb"}
     assert origin("rename head -> out", ["emb"], aliases=tied) == {"emb": "emb", "out": "head"}

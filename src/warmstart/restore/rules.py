@@ -229,6 +229,8 @@ def hint(pattern: str, names: Collection[str], *, used: bool, rank: int) -> str:
 
 def meant_text(pattern: str, names: Collection[str]) -> str:
     """Return the end of a message that says what the idle *pattern* may have been, or nothing."""
+    if pattern.startswith(RUN_PREFIX):
+        return "    rules leave run state alone; ws.open reads it"
     found = meant(pattern, names)
     if not found and ", " in pattern:
         return "    a rule takes one pattern"
