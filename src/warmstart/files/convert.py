@@ -170,7 +170,10 @@ def with_roles(source: Source, roles: str | Collection[str] | None) -> Source:
     if not view.specs and roles is not None:
         known = sorted({spec.role or "none recorded" for spec in source.specs.values()})
         wanted = " or ".join(sorted({roles} if isinstance(roles, str) else roles))
-        raise RuleError(f"no tensor has the role {wanted}; roles there: {', '.join(known)}")
+        raise RuleError(
+            f"no tensor has the role {wanted}; roles there: {', '.join(known)}; dump leaves out "
+            "what inference does not need, whatever is recorded"
+        )
     return view
 
 
