@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,6 +87,15 @@ def test_verify(warmstart: Run, tmp_path: Path) -> None:
     assert json.loads(done.out)["faults"][0]["name"] == "names"
 
 
+def test_the_module_is_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["warmstart", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("warmstart", run_name="__main__")
+    assert capsys.readouterr().out == f"warmstart {ws.__version__}\n"
+
+
 def test_verify_a_folder_and_put_it_in_order(warmstart: Run, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     ws.save_vars({"w": np.ones(3)}, tmp_path / "run" / "model-5")
@@ -108,7 +118,7 @@ def test_verify_a_folder_and_put_it_in_order(warmstart: Run, tmp_path: Path) -> 
     ("options", "message"),
     [
         (["--dry-run"], "--dry-run goes with --repair"),
-        (["--deep", "--repair"], "--deep and --repair do not go together: repair, then look"),
+        (["--deep", "--repair"], "--deep and --repair do not go together: --repair, then"),
     ],
     ids=str,
 )

@@ -20,6 +20,7 @@ from warmstart.train.trainer import Trainer
 
 Train = Callable[..., Trainer]
 DATA = "data-00000-of-00001"
+DEEP = "warmstart verify --deep"
 
 
 @pytest.fixture
@@ -124,7 +125,18 @@ def test_nothing_there(tmp_path: Path) -> None:
         verify_deep(tmp_path)
     with pytest.raises(CheckpointNotFound, match="gone is no folder; what is put in order is a"):
         repair(tmp_path / "gone")
-    assert said(repair(tmp_path)).endswith("it was in order; no run can go on from it")
+    expected = f"nothing was changed; no run can go on from it; what is wrong: {DEEP} {tmp_path}"
+    assert said(repair(tmp_path)).endswith(expected)
+
+
+def test_what_another_program_points_to_is_named_and_left(run: Path) -> None:
+    for path in [*run.glob("model-*")]:
+        path.rename(run / path.name.replace("model-", "ckpt-"))
+    (run / f"ckpt-15.{DATA}").write_bytes(b"spoiled")
+    write_state(run, "ckpt-15", ["ckpt-10", "ckpt-15"])
+    lines = said(repair(run)).splitlines()
+    assert lines[0].startswith("leave  ckpt-15: ")
+    assert lines[-1].startswith(f"{run}: nothing was changed; no run can go on from it")
 
 
 def test_a_folder_in_order_is_left_as_it_is(run: Path) -> None:

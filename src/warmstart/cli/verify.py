@@ -18,7 +18,7 @@ from .output import json_option, print_json, print_lines, progress_bar
 @click.option(
     "--repair",
     is_flag=True,
-    help="Let `checkpoint` name the newest sound one; remove halves of stopped saves.",
+    help="Of a run: let `checkpoint` name the newest sound one; remove halves of stopped saves.",
 )
 @click.option("--dry-run", is_flag=True, help="With --repair: only say what would be done.")
 @opening_options
@@ -33,7 +33,7 @@ def command(path: str, as_json: bool, **options: Any) -> int:
     if dry_run and not mend:
         raise click.UsageError("--dry-run goes with --repair")
     if deep and mend:
-        raise click.UsageError("--deep and --repair do not go together: repair, then look")
+        raise click.UsageError("--deep and --repair do not go together: --repair, then --deep")
     with progress_bar("verifying") as progress:
         found = repaired(path, dry_run) if mend else verified(path, deep, progress, options)
     if as_json:

@@ -59,10 +59,12 @@ class Repair:
 
     def __str__(self) -> str:
         changes = [step for step in self.steps if step.what != "leave"]
-        verdict = "it was in order" if not changes else "it is in order"
-        if changes and not self.done:
+        verdict = "it is in order" if changes else "it was in order"
+        if not self.done if changes else not self.sound:
             verdict = "nothing was changed"
         on = f"a run goes on from {self.resumes}" if self.resumes else "no run can go on from it"
+        if not self.sound:
+            on += f"; what is wrong: warmstart verify --deep {self.path}"
         return "\n".join([*map(str, self.steps), f"{self.path}: {verdict}; {on}"])
 
 
@@ -120,11 +122,15 @@ def why_pointed(choice: Choice) -> str:
 
 
 def unsound(folder: Path, choice: Choice) -> Iterator[Step]:
-    """Yield each `model-STEP` of *folder* that is not sound, and stays."""
+    """Yield each `model-STEP` of *folder*, and what is pointed to, that is not sound, and stays."""
     known = {each.path: each for each in choice.passed}
+    ours = newest_first(folder)
+    for path, judged in known.items():
+        if judged.fault and path not in ours and path.name != FILE_NAME:
+            yield Step("leave", path.name, judged.fault)
     if choice.chosen is not None:
         known[choice.chosen.path] = choice.chosen
-    for path in newest_first(folder):
+    for path in ours:
         judged = known.get(path) or judge(Candidate(path, Rank.THERE))
         if judged.fault:
             yield Step("leave", path.name, judged.fault)
