@@ -1,6 +1,10 @@
 """Runs whose checkpoints are at a URL: saved, kept, found again after a kill, gone on from."""
 
+import json
+import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +14,12 @@ import pytest
 
 import warmstart as ws
 from warmstart.binary import mirror
-from warmstart.errors import SaveError
+from warmstart.errors import CheckpointError, SaveError
+from warmstart.formats import expanded
+from warmstart.processes import ALONE
 from warmstart.testing.toy import ROLES, ToyModel
 from warmstart.train import logger
+from warmstart.train.saving import refuse_several_at_a_url
 
 from .conftest import names
 
@@ -128,3 +135,98 @@ def test_another_kind_of_source_starts_from_a_url(memory: str) -> None:
     assert session.arrays["w"].tolist() == [0, 1, 2]
     ws.SaverRestore(f"{memory}/w.npz").init(session)
     assert fsspec.filesystem("memory").exists("/run/w.npz")
+
+
+def train_with_two_savers(base: str, max_epoch: int) -> None:
+    """Train with a saver of the best and one that saves beside the training, both into *base*."""
+    falling = ws.Callback(after_epoch=lambda trainer: trainer.put("falling", -trainer.epoch))
+    beside = ws.ModelSaver(every_steps=1, checkpoint_dir=base, max_to_keep=1, asynchronous=True)
+    best = ws.MinSaver("falling", checkpoint_dir=base)
+    ws.launch_train(
+        ws.AutoResumeTrainConfig(
+            model=ToyModel(),
+            data=ws.Batches((INPUTS, TARGETS), 4),
+            max_epoch=max_epoch,
+            callbacks=[falling, best, beside],
+        )
+    )
+
+
+def test_the_best_goes_up_by_itself(memory: str, forgotten: Callable[[], None]) -> None:
+    config = ws.TrainConfig(
+        model=ToyModel(),
+        data=ws.Batches((INPUTS, TARGETS), 4),
+        max_epoch=1,
+        callbacks=[ws.MinSaver("loss", checkpoint_dir=memory)],
+    )
+    ws.launch_train(config)
+    forgotten()
+    assert ws.verify(f"{memory}/min-loss").sound
+
+
+def test_no_saver_sends_up_half_of_anothers_save(
+    memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands there whenever a file has gone up or gone away is whole."""
+    upload, remove, torn = mirror.upload, mirror.remove, []
+
+    def look() -> None:
+        store = fsspec.filesystem("memory")
+        shutil.rmtree(tmp_path / "there", ignore_errors=True)
+        (tmp_path / "there").mkdir()
+        for name in names(memory):
+            if name.startswith("min-"):
+                (tmp_path / "there" / name).write_bytes(store.cat_file(f"/run/{name}"))
+        if (tmp_path / "there" / "min-falling.index").exists():
+            try:
+                torn.extend(ws.verify(tmp_path / "there" / "min-falling").faults)
+            except CheckpointError as error:
+                torn.append(str(error))
+
+    def slowly(file: Path, *args: Any) -> None:
+        upload(file, *args)
+        time.sleep(0.002)
+        look()
+
+    def gone(*args: Any) -> None:
+        remove(*args)
+        look()
+
+    monkeypatch.setattr(mirror, "upload", slowly)
+    monkeypatch.setattr(mirror, "remove", gone)
+    train_with_two_savers(memory, 6)
+    assert torn == []
+
+
+def test_statistics_begin_anew_on_another_machine(
+    memory: str, tmp_path: Path, forgotten: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    train(memory, 2)
+    forgotten()
+    logger.set_logger_dir(tmp_path / "another")
+    assert ws.diagnose(memory).exact
+    train(memory, 3)
+    assert "stats.jsonl begins anew: the run's statistics so far are not on this" in caplog.text
+    lines = (tmp_path / "another" / "stats.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [3]
+
+
+def test_a_folder_at_a_url_is_verified_and_put_in_order(
+    memory: str, forgotten: Callable[[], None]
+) -> None:
+    train(memory, 2)
+    found = ws.verify_deep(memory)
+    assert (found.sound, found.path, found.resumes) == (True, memory, f"{memory}/model-10")
+    forgotten()
+    store = fsspec.filesystem("memory")
+    store.rm_file("/run/checkpoint")
+    store.pipe_file("/run/model-99.data-00000-of-00001", b"half")
+    mended = ws.repair(memory)
+    assert str(mended).endswith(f"{memory}: it is in order; a run goes on from {memory}/model-10")
+    left = {name.split(".data-")[0] for name in names(memory)}
+    assert left == {"checkpoint", "model-5", "model-5.index", "model-10", "model-10.index"}
+
+
+def test_several_processes_do_not_save_together_to_a_url(memory: str) -> None:
+    with pytest.raises(ValueError, match=f"{memory}: several processes save together into a fold"):
+        refuse_several_at_a_url(expanded(memory), replace(ALONE, count=2))

@@ -44,15 +44,15 @@ COMMITS = (
 
 #: local path -> what stands at its URL, as far as is known.
 KNOWN: dict[Path, Hole] = {}
-#: A run may save beside the training and in it: one of them looks or sends at a time.
-_turn = RLock()
+#: A run may save beside the training and in it: one of them saves, looks or sends at a time.
+TURN = RLock()
 
 
 def look(url: str) -> Path:
     """Return the local path that stands for *url*, with what is there and beside it now."""
     if url.startswith(LOCAL):
         return Path(file_system(url)[1])
-    with _turn:
+    with TURN:
         return looked_at(url.rstrip("/"), *file_system(url))
 
 
@@ -146,7 +146,7 @@ def push(folder: Path) -> None:
     if url is None:
         return
     folder = Path(os.path.abspath(folder))
-    with _turn:
+    with TURN:
         try:
             send(folder, url, *file_system(url))
         except (CheckpointError, OSError) as error:

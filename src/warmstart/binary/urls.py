@@ -54,6 +54,22 @@ def send_up(folder: Path) -> None:
         push(folder)
 
 
+@contextmanager
+def one_save_at_a_time(path: Path) -> Iterator[None]:
+    """Let no other thread change or send up a remote folder in the block, if *path* is in one.
+
+    A folder goes up as it is: half of another save must not be in it, nor a file that is replaced
+    by one that comes later be missing.
+    """
+    if not is_below_tree(path):
+        yield
+        return
+    from .mirror import TURN
+
+    with TURN:
+        yield
+
+
 def url_of(path: Path) -> str | None:
     """Return the URL that *path*, below a folder that was looked at, stands for; else None."""
     if not is_below_tree(path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..binary.urls import url_of
 from ..errors import number_of
 from ..source import Source
 from ..spec import TensorSpec
@@ -159,6 +160,8 @@ def monitors(written: Mapping[str, Mapping[str, Any]], folder: Path) -> Piece:
     """Return the finding on the files of statistics that belong to the run."""
     if not written:
         return Piece("monitors", None, "no file of statistics belongs to the run")
+    if url_of(folder) and not any((folder / key).exists() for key in written):
+        return Piece("monitors", None, f"{', '.join(written)}: on the machine that trained")
     faults = [fault for key, each in written.items() if (fault := fault_of(folder / key, each))]
     if faults:
         return Piece("monitors", False, "; ".join(faults))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..binary.atomic import TEMPORARY
-from ..binary.urls import shown
+from ..binary.urls import shown, urls_in
 from ..errors import (
     CheckpointError,
     CheckpointNotFound,
@@ -136,7 +136,7 @@ def survey(folder: str | Path, **options: Any) -> Folder:
         if entry is None:
             others.append(path.name)
         else:
-            latest = entry.path == str(stands_for)
+            latest = stands_for is not None and entry.path == shown(stands_for)
             entries.setdefault(entry.path, replace(entry, latest=latest))
     ordered = sorted(entries.values(), key=age)
     return Folder(
@@ -185,7 +185,7 @@ def looked_at(folder: Path, path: Path, files: list[Path], options: dict[str, An
             located = claimed(path, each_format())
     except CheckpointError as error:
         several = path.is_dir() and isinstance(error, CheckpointNotFound)  # none of which is meant
-        return replace(about, sound=None if several else False, reason=str(error))
+        return replace(about, sound=None if several else False, reason=urls_in(str(error)))
     if located is None:
         return None
     format, found = located
@@ -211,7 +211,7 @@ def judged(about: Entry, found: Path, options: dict[str, Any]) -> Entry:
     except (MissingDependency, UnsupportedCheckpoint) as error:
         return replace(about, reason=str(error))
     except CheckpointError as error:
-        return replace(about, sound=False, reason=str(error))
+        return replace(about, sound=False, reason=urls_in(str(error)))
 
 
 def soundness(source: Source) -> dict[str, Any]:

@@ -2,20 +2,28 @@
 
 import math
 import os
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..binary.lock import hold
-from ..binary.urls import url_of
+from ..binary.urls import send_up, url_of
 from ..errors import CheckpointError, described
 from . import logger
 from .callback import BEST, Callback
 from .leftovers import delete, unused_data
-from .saving import AtOnce
+from .saving import AtOnce, refuse_several_at_a_url
 
 if TYPE_CHECKING:
     from .trainer import Trainer
+
+
+@contextmanager
+def sent_up(folder: Path) -> Iterator[None]:
+    """Send *folder*, where it stands for a URL, up after the block, in which something is saved."""
+    yield
+    send_up(folder)
 
 
 class BestSaver(Callback):
@@ -45,6 +53,7 @@ class BestSaver(Callback):
 
     def start(self, trainer: "Trainer") -> None:
         folder = logger.folder_for(self.checkpoint_dir)
+        refuse_several_at_a_url(folder, trainer.processes)
         self._path = folder / self.filename
         if trainer.processes.first:
             self._lock = hold(folder, trainer)
@@ -70,7 +79,7 @@ class BestSaver(Callback):
         if self._is_best(value):
             trainer.processes.on_first("saving the best", self._make_sure)
             self.best = value
-            self._saving.save(trainer, self._path, nullcontext())
+            self._saving.save(trainer, self._path, sent_up(self._path.parent))
 
     def _make_sure(self) -> None:
         self._lock.make_sure()

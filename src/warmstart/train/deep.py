@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from ..binary.lock import holder_of
+from ..binary.urls import by_url, shown, urls_in
 from ..errors import CheckpointError, full_text, number_of
 from ..files.folder import Entry, survey
 from ..files.options import Reading
@@ -59,6 +60,7 @@ class DeepVerification:
         )
 
 
+@by_url()
 def verify_deep(
     path: str | Path, *, progress: Progress | None = None, **options: Unpack[Reading]
 ) -> DeepVerification:
@@ -72,7 +74,7 @@ def verify_deep(
     found = survey(path) if path.is_dir() else None
     if found is None or not (found.checkpoints or found.leftovers):
         one = with_run(verify(path, progress=progress, **options), options)
-        return DeepVerification(str(path), (one,), (), (), None)
+        return DeepVerification(shown(path), (one,), (), (), None)
     left = left_in(path)
     halves = {prefix_of(each).name for each in left if not has_index(prefix_of(each))}
     whole = [each for each in found.checkpoints if each.name not in halves]
@@ -81,7 +83,7 @@ def verify_deep(
     notes += [Finding(each.name, "no index refers to it: a save was stopped") for each in left]
     notes += shared_files(whole)
     faults, more, resumes = whereabouts(path)
-    return DeepVerification(str(path), checked, tuple(faults), (*notes, *more), resumes)
+    return DeepVerification(shown(path), checked, tuple(faults), (*notes, *more), resumes)
 
 
 def checked_entry(
@@ -91,7 +93,7 @@ def checked_entry(
     try:
         return with_run(verify(entry.path, progress=progress, **options), options)
     except CheckpointError as error:  # half of one, or what cannot be looked at
-        fault = Finding("", full_text(error))
+        fault = Finding("", said(error))
         return Verification(entry.path, entry.format or "unknown", "nothing", 0, 0, (fault,), ())
 
 
@@ -99,12 +101,12 @@ def with_run(found: Verification, options: Mapping[str, Any]) -> Verification:
     """Return *found* with a note on the run state of the checkpoint, or its fault."""
     if not found.sound:
         return found
-    path = Path(found.path)
+    path = expanded(found.path)
     try:
         with open_as(found.format, path, **options) as source:
             state = saved_state(source)
     except CheckpointError as error:
-        return replace(found, faults=(*found.faults, Finding("run state", full_text(error))))
+        return replace(found, faults=(*found.faults, Finding("run state", said(error))))
     return replace(found, notes=(*found.notes, Finding("run state", about(state, path.name))))
 
 
@@ -119,6 +121,11 @@ def about(state: Mapping[str, Any] | None, name: str) -> str:
     if match and int(match[1]) != state["step"]:
         words += f"; its name says step {match[1]}"
     return words
+
+
+def said(error: CheckpointError) -> str:
+    """Return all that *error* says, with URLs in place of the folders that stand for them."""
+    return urls_in(full_text(error))
 
 
 def shared_files(entries: Iterable[Entry]) -> list[Finding]:
@@ -140,7 +147,7 @@ def files_there(entry: Entry) -> list[Path]:
     """Return the files of *entry* that can be looked at."""
     if entry.format is None:
         return []
-    return [path for path in files_of(entry.format, Path(entry.path)) if path.is_file()]
+    return [path for path in files_of(entry.format, expanded(entry.path)) if path.is_file()]
 
 
 def whereabouts(folder: Path) -> tuple[list[Finding], list[Finding], str | None]:
@@ -150,7 +157,7 @@ def whereabouts(folder: Path) -> tuple[list[Finding], list[Finding], str | None]
     try:
         state = read_state(folder)
     except CheckpointError as error:
-        faults.append(Finding(FILE_NAME, full_text(error)))
+        faults.append(Finding(FILE_NAME, said(error)))
     choice = choose(folder)
     chosen = choice.chosen
     if chosen is not None and chosen.rank is not Rank.NAMED:
@@ -159,7 +166,7 @@ def whereabouts(folder: Path) -> tuple[list[Finding], list[Finding], str | None]
             Finding(FILE_NAME, f"it {told}; verify --repair makes it name {chosen.path.name}")
         )
     faults += [
-        Finding(FILE_NAME, f"it points to what a run cannot go on from: {each.why_not}")
+        Finding(FILE_NAME, f"it points to what a run cannot go on from: {urls_in(each.why_not)}")
         for each in choice.passed
         if each.rank is Rank.NAMED and state is not None
     ]
@@ -170,4 +177,4 @@ def whereabouts(folder: Path) -> tuple[list[Finding], list[Finding], str | None]
     holder = holder_of(folder)
     if holder is not None:
         notes.append(Finding("", f"held by {holder}: what it is saving may look torn"))
-    return faults, notes, str(chosen.path) if chosen else None
+    return faults, notes, shown(chosen.path) if chosen else None

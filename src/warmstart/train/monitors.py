@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..binary.atomic import translating_os_errors, write_fully
+from ..binary.urls import url_of
 from ..errors import ResumeError
 from . import logger
 from .callback import MONITOR, Callback
@@ -72,7 +73,8 @@ class JSONWriter(Callback):
         self._hash = hashlib.sha256(self._path.read_bytes()[: self._length])
         if self._hash.hexdigest() == expected:
             return True
-        if trainer.accepts(self.key):
+        found = self._path.stat().st_size
+        if trainer.accepts(self.key) or are_elsewhere(trainer, self._path, found):
             return False
         raise ResumeError(
             f"{self._path} is not the file of this run: its first {self._length} bytes are not "
@@ -86,6 +88,18 @@ class JSONWriter(Callback):
             put_aside(self._path, self._path.name)
             self._path.touch()
         self._length, self._hash = 0, hashlib.sha256()
+
+
+def are_elsewhere(trainer: "Trainer", path: Path, found: int) -> bool:
+    """Return whether a run goes on from a URL on a machine where *path* has nothing of it.
+
+    Its statistics are on the one that it began on; a warning says so.
+    """
+    origin = trainer.resumed_from
+    if found or origin is None or url_of(origin) is None:
+        return False
+    log.warning("%s begins anew: the run's statistics so far are not on this machine", path)
+    return True
 
 
 def finite(value: float) -> float | None:

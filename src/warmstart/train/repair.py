@@ -14,6 +14,7 @@ from typing import Any
 
 from ..binary.atomic import sweep, temporaries
 from ..binary.lock import Lock, hold
+from ..binary.urls import by_url, send_up, shown, urls_in
 from ..errors import CheckpointNotFound
 from ..formats import expanded
 from ..formats.tf_bundle.paths import DATA, has_index, prefix_of
@@ -35,7 +36,7 @@ class Step:
 
     def __str__(self) -> str:
         to = f" to {self.to}" if self.to else ""
-        why = self.why.replace("\n", "; ")
+        why = urls_in(self.why).replace("\n", "; ")
         return f"{self.what:6} {self.path}{to}: {why}"
 
 
@@ -68,6 +69,7 @@ class Repair:
         return "\n".join([*map(str, self.steps), f"{self.path}: {verdict}; {on}"])
 
 
+@by_url()
 def repair(folder: str | Path, *, dry_run: bool = False) -> Repair:
     """Make the file `checkpoint` in *folder* name the newest sound one, and remove torn halves.
 
@@ -86,14 +88,15 @@ def repair(folder: str | Path, *, dry_run: bool = False) -> Repair:
         carry_out(folder, plan.steps, lock)
     finally:
         lock.release()
+    send_up(folder)
     return replace(plan, done=True)
 
 
 def planned_for(folder: Path) -> Repair:
     """Return what would be done to *folder*."""
     choice = choose(folder)
-    chosen = str(choice.chosen.path) if choice.chosen else None
-    return Repair(str(folder), tuple(planned(folder, choice)), False, chosen)
+    chosen = shown(choice.chosen.path) if choice.chosen else None
+    return Repair(shown(folder), tuple(planned(folder, choice)), False, chosen)
 
 
 def planned(folder: Path, choice: Choice) -> Iterator[Step]:

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..binary.urls import url_of
 from ..errors import CheckpointError, full_text
 from . import logger
 from .callback import SAVER, Callback
 from .retention import Best, Keep
 from .run_folder import RunFolder
-from .saving import AtOnce, Beside, Saving
+from .saving import AtOnce, Beside, Saving, refuse_several_at_a_url
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -84,11 +83,7 @@ class ModelSaver(Callback):
 
     def start(self, trainer: "Trainer") -> None:
         self._folder = RunFolder(logger.folder_for(self.checkpoint_dir).resolve(), self.keep)
-        if trainer.processes.count > 1 and url_of(self._folder.path):
-            raise ValueError(
-                f"{self.checkpoint_dir}: several processes save together into a folder that all of "
-                "them see as local files; mount it, or save from one process"
-            )
+        refuse_several_at_a_url(self._folder.path, trainer.processes)
         origin = trainer.resumed_from and trainer.resumed_from.resolve()
         self._first = trainer.processes.first  # of the others none saves before it does
         if self._first:

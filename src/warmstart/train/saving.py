@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..binary.urls import by_url, url_of
+from ..binary.urls import by_url, one_save_at_a_time, url_of
 from ..errors import noting
 from ..formats import open_source
 from ..formats.tf_bundle.increment import Base, base_of, save_increment, seen_again
@@ -95,7 +95,8 @@ class AtOnce(Saving):
             return
         run = Snapshot(trainer.session, trainer.state())
         base, self._base = self._base, None  # a save that fails leaves none
-        with by_url(), listed, noting(f"while saving {path}"), run.reading():
+        turn = one_save_at_a_time(path)
+        with turn, by_url(), listed, noting(f"while saving {path}"), run.reading():
             run.check(run.specs)
             base = save_increment(run, path, base)
         self._base = base if self._incremental else None
@@ -184,7 +185,8 @@ class Beside(Saving):
         listed: AbstractContextManager[None],
     ) -> None:
         """Write what is *staged*, in the thread."""
-        with by_url(), listed, noting(f"while saving {path}"):
+        turn = one_save_at_a_time(path)
+        with turn, by_url(), listed, noting(f"while saving {path}"):
             base = save_increment(staged, path, base, unchanged=unchanged)
         # What went up to a URL is another local file now: what is staged is still in it.
         base = seen_again(base) if url_of(path) else base
@@ -196,6 +198,16 @@ class Beside(Saving):
         """Write *part*, what this process has staged of a run of several, in the thread."""
         with listed, noting(f"while saving {divided.prefix}"):
             divided.finish(part, self.processes)
+
+
+def refuse_several_at_a_url(folder: Path, processes: Processes) -> None:
+    """Raise where several *processes* are to save together into a *folder* that is a URL's."""
+    url = url_of(folder)
+    if processes.count > 1 and url:
+        raise ValueError(
+            f"{url}: several processes save together into a folder that all of them see as local "
+            "files; mount it, or save from one process"
+        )
 
 
 def base_in(origin: Path | None) -> Base | None:

@@ -16,7 +16,7 @@ from ..errors import MissingDependency, ResumeError
 from . import logger
 from .callback import MONITOR, Callback
 from .gradients import processors_of
-from .monitors import put_aside
+from .monitors import are_elsewhere, put_aside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +103,7 @@ class TensorBoardWriter(Callback):
         ends = {path: end_of(path, self._step, self._event) for path in written_in(self._folder)}
         found = sum(epochs for _, epochs in ends.values())
         if found != self._epochs:
-            if trainer.accepts(self.key):
+            if trainer.accepts(self.key) or are_elsewhere(trainer, self._folder, len(ends)):
                 return False
             raise ResumeError(
                 f"{self._folder} does not have what the run wrote for TensorBoard: {found} of "
