@@ -96,6 +96,21 @@ def test_the_module_is_the_command_line(
     assert capsys.readouterr().out == f"warmstart {ws.__version__}\n"
 
 
+def test_without_a_command_there_is_help(warmstart: Run) -> None:
+    assert warmstart() == warmstart("--help")
+    assert warmstart().code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("covert", "'covert'; near it: convert\n"), ("info", "'info'; the commands: ls, show, ")],
+)
+def test_a_command_that_there_is_not(command: str, said: str, warmstart: Run) -> None:
+    done = warmstart(command, "x")
+    assert done.code == 2
+    assert f"error: no command is called {said}" in done.err
+
+
 def test_verify_a_folder_and_put_it_in_order(warmstart: Run, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     ws.save_vars({"w": np.ones(3)}, tmp_path / "run" / "model-5")

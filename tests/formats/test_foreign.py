@@ -1,5 +1,6 @@
 """Files of other libraries: what is said of them."""
 
+import gzip
 import json
 import zipfile
 from pathlib import Path
@@ -49,6 +50,12 @@ def test_an_end_in_doubt_is_not_taken_for_a_prefix(tmp_path: Path, name: str, me
 def test_a_prefix_may_have_dots(tmp_path: Path, name: str) -> None:
     save_source(SOURCE, tmp_path / name)
     assert (tmp_path / f"{name}.index").exists()
+
+
+def test_what_was_compressed_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "m.pt.gz").write_bytes(gzip.compress(b"anything"))
+    with pytest.raises(UnknownFormat, match=r"m\.pt\.gz is compressed by gzip: gunzip unpacks it"):
+        open_source(tmp_path / "m.pt.gz")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import click
 
 from .. import __version__
 from ..errors import CheckpointError, full_text
+from ..names import near
 from .output import printable_lines
 
 #: command -> (module, its line in `warmstart --help`)
@@ -55,6 +56,13 @@ class Commands(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args[0] not in COMMANDS:
+            there = near(args[0], COMMANDS, count=1) or COMMANDS
+            word = "near it" if len(there) == 1 else "the commands"
+            ctx.fail(f"no command is called {args[0]!r}; {word}: {', '.join(there)}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             code = super().invoke(ctx)
@@ -90,7 +98,8 @@ def main(args: Sequence[str] | None = None) -> None:
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; what could not be done is said in words."""
     try:
-        return cli.main(args, prog_name="warmstart", standalone_mode=False) or 0
+        typed = sys.argv[1:] if args is None else list(args)
+        return cli.main(typed or ["--help"], prog_name="warmstart", standalone_mode=False) or 0
     except click.ClickException as error:
         show_error(error)
         return error.exit_code

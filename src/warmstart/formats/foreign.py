@@ -19,12 +19,27 @@ INSTEAD = {
     b"<html": "is a web page and no checkpoint: see what address it was fetched from",
 }
 
+#: How a file begins that some program compressed as a whole, and what unpacks it.
+PACKED = {
+    b"\x1f\x8b": "gzip: gunzip",
+    b"\x28\xb5\x2f\xfd": "zstd: unzstd",
+    b"BZh": "bzip2: bunzip2",
+}
+
 
 def what_it_is(path: Path) -> str | None:
     """Return what to say of the file *path*, None when it is not known either."""
     if path.suffix == ".meta":
         return f"{path} {GRAPH.format(path.with_suffix(''))}"
-    return instead_of_a_file(path)
+    return packed(path) or instead_of_a_file(path)
+
+
+def packed(path: Path) -> str | None:
+    """Return what to say of the file *path* if it was compressed as a whole."""
+    with opened(path) as file:
+        begin = file.read(4)
+    found = next((words for start, words in PACKED.items() if begin.startswith(start)), None)
+    return f"{path} is compressed by {found} unpacks it" if found else None
 
 
 def instead_of_a_file(path: Path) -> str | None:
