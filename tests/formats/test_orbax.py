@@ -17,7 +17,14 @@ import pytest
 
 from warmstart import formats
 from warmstart.binary import zstd
-from warmstart.errors import CannotHold, CheckpointNotFound, NoSuchTensor, SaveError, full_text
+from warmstart.errors import (
+    CannotHold,
+    CheckpointNotFound,
+    CorruptCheckpoint,
+    NoSuchTensor,
+    SaveError,
+    full_text,
+)
 from warmstart.formats import orbax as ours
 from warmstart.formats.orbax.writing import HELD
 from warmstart.source import DictSource
@@ -264,6 +271,19 @@ def test_a_step_that_was_not_finished_is_passed_over(
     assert len(said) == 2
     assert "30.orbax-checkpoint-tmp is passed over: " in said[0]
     assert "was still writing state.orbax-checkpoint-tmp-17" in said[1]
+
+
+def test_a_step_whose_tree_is_lost_is_passed_over_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(GOLDEN / "v0128" / "manager", tmp_path / "run")
+    (tmp_path / "run" / "20" / "state" / "_METADATA").unlink()
+    with caplog.at_level(logging.WARNING, "warmstart"):
+        assert formats.locate(tmp_path / "run") == ("orbax", tmp_path / "run" / "9")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "20 is passed over: " in said
+    with pytest.raises(CorruptCheckpoint, match="arrays in state, but state/_METADATA, which says"):
+        formats.locate(tmp_path / "run" / "20")
 
 
 @pytest.mark.parametrize("name", ["m.orbax-checkpoint-tmp", "m.orbax-checkpoint-tmp-1700"])

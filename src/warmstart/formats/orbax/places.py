@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...binary.atomic import TEMPORARY as UNFINISHED
 from ...binary.folder import ASIDE
-from ...errors import CheckpointNotFound
+from ...errors import CheckpointNotFound, CorruptCheckpoint
 from ..msgpack.sniffing import begins_like_a_map
 
 log = logging.getLogger("warmstart")
@@ -28,6 +28,8 @@ def located(path: Path) -> Path | None:
     items = [name for name in below if TEMPORARY not in name and holds_arrays(path / name)]
     if (path / "_CHECKPOINT_METADATA").is_file() or not all(map(STEP.fullmatch, items)):
         refuse_unfinished(path, [name for name in below if TEMPORARY in name])
+        if not items:
+            refuse_unnamed(path, below)
         return path if items else None
     return latest_step(path, below)
 
@@ -38,7 +40,7 @@ def latest_step(path: Path, below: list[str]) -> Path | None:
     for name in sorted(steps, key=lambda name: (steps[name], name), reverse=True):
         try:
             found = located(path / name) if is_step(path / name) else None
-        except CheckpointNotFound as error:
+        except (CheckpointNotFound, CorruptCheckpoint) as error:
             log.warning("%s is passed over: %s", path / name, error)
             continue
         if found is not None:
@@ -61,6 +63,16 @@ def refuse_unfinished(path: Path, names: list[str]) -> None:
         raise CheckpointNotFound(
             f"{path} was not finished: Orbax was still writing {', '.join(sorted(names))}; open "
             "an earlier step"
+        )
+
+
+def refuse_unnamed(path: Path, names: list[str]) -> None:
+    """Raise if items of the step *path*, folders with *names*, have a database and no tree."""
+    found = [name for name in sorted(names) if (path / name / "manifest.ocdbt").is_file()]
+    if found:
+        raise CorruptCheckpoint(
+            f"{path} has arrays in {', '.join(found)}, but {found[0]}/_METADATA, which says what "
+            "they are, is not there"
         )
 
 
