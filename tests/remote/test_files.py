@@ -121,7 +121,9 @@ def test_a_store_nobody_knows() -> None:
 
 
 def test_a_client_that_is_not_installed_is_named() -> None:
-    with pytest.raises(MissingDependency, match=r"gs://x: .*gcsfs"):
+    with pytest.raises(
+        MissingDependency, match=r"gs://x: .* needs fsspec and gcsfs .*\[remote\]' gcsfs"
+    ):
         ws.open("gs://x")
 
 

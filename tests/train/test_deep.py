@@ -4,14 +4,16 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import warmstart as ws
 from warmstart.binary.lock import hold
-from warmstart.errors import CheckpointNotFound, SaveError, UnknownFormat
+from warmstart.errors import CheckpointNotFound, MissingDependency, SaveError, UnknownFormat
 from warmstart.formats.tf_bundle.state import read_state, write_state
+from warmstart.train import deep
 from warmstart.train.deep import DeepVerification, verify_deep
 from warmstart.train.newest import checkpoint_to_resume
 from warmstart.train.repair import Repair, repair
@@ -118,6 +120,26 @@ def test_a_folder_that_is_being_saved_into_is_said_to_be(run: Path) -> None:
     with pytest.raises(SaveError, match="another run of this very process"):
         repair(run)
     lock.release()
+
+
+def test_what_needs_a_package_is_not_checked_and_no_fault(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify_some(path: str, **options: Any) -> Any:
+        if path.endswith("min-loss"):
+            raise MissingDependency("reading min-loss needs h5py: pip install h5py")
+        return ws.verify(path)
+
+    monkeypatch.setattr(deep, "verify", verify_some)
+    found = verify_deep(run)
+    assert not found.sound
+    assert "min-loss (tf-bundle): NOT CHECKED: reading min-loss needs h5py: pip " in said(found)
+    assert f"{run}: 4 checkpoints: 1 of them NOT CHECKED; the others are sound; a" in said(found)
+    (run / "model-5.index").write_bytes(b"")
+    expected = (
+        f"{run}: 4 checkpoints: 1 of them NOT CHECKED; UNSOUND, 1 of them and 0 faults beside"
+    )
+    assert expected in said(verify_deep(run))
 
 
 def test_nothing_there(tmp_path: Path) -> None:

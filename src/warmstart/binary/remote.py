@@ -49,6 +49,19 @@ def is_url(path: "str | os.PathLike[str]") -> bool:
     return isinstance(path, str) and URL.match(path) is not None
 
 
+#: The package that fsspec asks, by the scheme of a URL.
+CLIENTS = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "az": "adlfs",
+    "hf": "huggingface_hub",
+}
+
+
 def file_system(url: str) -> tuple[Any, str]:
     """Return fsspec's file system of *url*, and the path in it."""
     try:
@@ -56,9 +69,10 @@ def file_system(url: str) -> tuple[Any, str]:
 
         fs, path = url_to_fs(url)
     except ImportError as error:
+        client = CLIENTS.get(url.partition("://")[0], "")
         raise MissingDependency(
-            f"{url}: reading and writing there needs {error.name or error}; "
-            f"install it, and fsspec, with: pip install 'warmstart[remote]' {error.name or ''}"
+            f"{url}: reading and writing there needs fsspec{client and f' and {client}'} "
+            f"({error}): pip install 'warmstart[remote]'{client and f' {client}'}"
         ) from error
     except ValueError as error:
         raise CheckpointError(f"{url}: {error}") from error

@@ -10,6 +10,7 @@ from ..errors import (
     CheckpointError,
     CheckpointNotFound,
     CorruptCheckpoint,
+    MissingDependency,
     full_text,
     number_of,
 )
@@ -51,17 +52,20 @@ class Verification:
     nbytes: int
     faults: tuple[Finding, ...]
     notes: tuple[Finding, ...]
+    hindrance: str = ""  # why it could not be looked at, such as a package that is missing
 
     @property
     def sound(self) -> bool:
-        """Return whether there is no fault."""
-        return not self.faults
+        """Return whether it was looked at and there is no fault."""
+        return not self.faults and not self.hindrance
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON holds it."""
         return {"sound": self.sound, **asdict(self)}
 
     def __str__(self) -> str:
+        if self.hindrance:
+            return f"{self.path} ({self.format}): NOT CHECKED: {self.hindrance}"
         verdict = "sound" if self.sound else f"UNSOUND, {number_of(len(self.faults), 'fault')}"
         size = f"{number_of(self.tensors, 'tensor')}, {self.nbytes} bytes"
         return "\n".join(
@@ -122,6 +126,8 @@ def findings(source: Source) -> tuple[list[Finding], list[Finding]]:
         except CheckpointNotFound as error:
             absent.setdefault(str(error), []).append(name)
             continue
+        except MissingDependency:
+            raise  # which is no fault of the file
         except CheckpointError as error:
             faults.append(Finding(name, full_text(error)))
             continue

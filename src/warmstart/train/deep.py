@@ -11,7 +11,13 @@ from typing import Any, Unpack
 
 from ..binary.lock import holder_of
 from ..binary.urls import by_url, shown, urls_in
-from ..errors import CheckpointError, full_text, number_of
+from ..errors import (
+    CheckpointError,
+    MissingDependency,
+    UnsupportedCheckpoint,
+    full_text,
+    number_of,
+)
 from ..files.folder import Entry, survey
 from ..files.options import Reading
 from ..files.verify import Finding, Verification, verify
@@ -37,7 +43,7 @@ class DeepVerification:
 
     @property
     def sound(self) -> bool:
-        """Return whether there is no fault, in the folder or in any checkpoint."""
+        """Return whether all was looked at, and neither folder nor checkpoint has a fault."""
         return not self.faults and all(each.sound for each in self.checkpoints)
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,8 +52,12 @@ class DeepVerification:
         return {"sound": self.sound, **asdict(self), "checkpoints": checkpoints}
 
     def __str__(self) -> str:
-        unsound = sum(not each.sound for each in self.checkpoints)
+        hindered = sum(bool(each.hindrance) for each in self.checkpoints)
+        unsound = sum(not each.sound for each in self.checkpoints) - hindered
         torn = f"UNSOUND, {unsound} of them and {number_of(len(self.faults), 'fault')} beside them"
+        if hindered:
+            others = "the others are sound" if not unsound and not self.faults else torn
+            torn = f"{hindered} of them NOT CHECKED; {others}"
         total = number_of(len(self.checkpoints), "checkpoint")
         on = f"; a run goes on from {self.resumes}" if self.resumes else ""
         return "\n".join(
@@ -92,7 +102,10 @@ def checked_entry(
     """Return what reading all of the checkpoint *entry* of a folder tells."""
     try:
         return with_run(verify(entry.path, progress=progress, **options), options)
-    except CheckpointError as error:  # half of one, or what cannot be looked at
+    except (MissingDependency, UnsupportedCheckpoint) as error:
+        kind = entry.format or "unknown"
+        return Verification(entry.path, kind, "nothing", 0, 0, (), (), hindrance=str(error))
+    except CheckpointError as error:  # half of one
         fault = Finding("", said(error))
         return Verification(entry.path, entry.format or "unknown", "nothing", 0, 0, (fault,), ())
 
