@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from warmstart.testing.toy import ToyModel
 from warmstart.train.callback import Callback
-from warmstart.train.config import TrainConfig, launch_train
+from warmstart.train.config import AutoResumeTrainConfig, TrainConfig, launch_train
 from warmstart.train.data import Batches
 from warmstart.train.defaults import with_defaults
 from warmstart.train.monitors import JSONWriter
@@ -63,6 +64,18 @@ def test_the_defaults() -> None:
         ProgressBar,
         RunUpdateOps,
     ]
+
+
+def test_a_run_that_saves_nothing_to_go_on_from_is_told_so(
+    folder: Path, batches: Callable[[], Batches], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = AutoResumeTrainConfig(model=ToyModel(), data=batches(), max_epoch=1, callbacks=[])
+    launch_train(config)
+    said = "nothing is saved that this run could go on from: there is no ws.ModelSaver() among the"
+    assert said in caplog.text
+    caplog.clear()
+    launch_train(replace(config, callbacks=None))
+    assert "nothing is saved" not in caplog.text
 
 
 def test_a_list_is_completed_but_for_the_saver() -> None:

@@ -2,6 +2,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +156,12 @@ def test_the_best_epoch_is_kept_whenever_saves_are_due(
     saver = ModelSaver(**every, max_to_keep=1, keep_best=best)
     train(callbacks=[losing(0.5, 0.1, 0.4, 0.3), saver], max_epoch=4)
     assert steps_in(folder) == [10, 20]
+
+
+@pytest.mark.parametrize("keep_best", ["loss", ["loss"]])
+def test_a_best_is_no_name(keep_best: Any) -> None:
+    with pytest.raises(TypeError, match=r"keep_best has 'loss'; expected ws[.]Best"):
+        ModelSaver(keep_best=keep_best)
 
 
 def test_a_best_of_what_is_not_measured_is_refused(folder: Path, train: Train) -> None:

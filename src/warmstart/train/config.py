@@ -1,5 +1,6 @@
 """A training as a value."""
 
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +17,8 @@ from .defaults import with_defaults
 from .processes import do_together
 from .run_folder import hold_folders
 from .trainer import Model, Trainer, check_trainable
+
+log = logging.getLogger("warmstart")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +66,13 @@ class AutoResumeTrainConfig(TrainConfig):
         if asked and not self.always_resume:
             return None
         savers = [c for c in listed(self.callbacks or ()) if isinstance(c, ModelSaver)]
-        return checkpoint_to_resume(
-            savers[0].checkpoint_dir if savers else None, processes_of(self)
-        )
+        processes = processes_of(self)
+        if self.callbacks is not None and not savers and processes.first:
+            log.warning(
+                "nothing is saved that this run could go on from: there is no ws.ModelSaver() "
+                "among the callbacks"
+            )
+        return checkpoint_to_resume(savers[0].checkpoint_dir if savers else None, processes)
 
 
 def launch_train(config: TrainConfig) -> Trainer:

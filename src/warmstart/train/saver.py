@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import CheckpointError, full_text
+from ..errors import CheckpointError, described, full_text
 from . import logger
 from .callback import SAVER, Callback
 from .retention import Best, Keep
@@ -70,7 +70,12 @@ class ModelSaver(Callback):
         self.every_secs = every_secs
         self.at_start = at_start
         self.at_end = at_end
-        best = (keep_best,) if isinstance(keep_best, Best) else tuple(keep_best)
+        best = (keep_best,) if isinstance(keep_best, Best | str) else tuple(keep_best)
+        for each in best:
+            if not isinstance(each, Best):
+                raise TypeError(
+                    f"keep_best has {described(each)}; expected ws.Best('loss', k=3), or several"
+                )
         self.keep = Keep(
             max_to_keep, keep_checkpoint_every_n_hours, keep_checkpoint_every_n_steps, best
         )
