@@ -114,10 +114,10 @@ def test_nothing_shared_is_one_file(tmp_path: Path) -> None:
 def test_what_only_another_checkpoint_needs_of_a_shared_file_is_told(tmp_path: Path) -> None:
     base = save(FIRST, tmp_path / "m-1", None)
     save(stepped(FIRST, 1), tmp_path / "m-2", base)
-    for shared in (", but may to one of a checkpoint that shares the file", ""):
+    for shared in (", which another checkpoint that shares the file may need", ""):
         with BundleSource(tmp_path / "m-2", verify=True) as source:
             found = list(source.unclaimed())
-        assert found[0].endswith(f"of m-2.data-00000-of-00002 belong to no tensor{shared}")
+        assert found[0].endswith(f"of m-2.data-00000-of-00002{shared}")
         (tmp_path / "m-1.data-00000-of-00001").unlink(missing_ok=True)
 
 

@@ -98,12 +98,13 @@ def unclaimed(places: Iterable[tuple[int, int, int]], shards: Shards) -> Iterato
     for shard, offset, size in places:
         taken.setdefault(shard, []).append((offset, offset + size))
     for path, (shard, nbytes) in shards.sizes().items():
-        shared = ", but may to one of a checkpoint that shares the file" if is_shared(path) else ""
+        shared = (
+            ", which another checkpoint that shares the file may need" if is_shared(path) else ""
+        )
         end = 0
         for begin, next_end in [*sorted(taken.get(shard, [])), (nbytes, nbytes)]:
             if begin > end and not is_padding(shards, shard, end, min(begin, nbytes)):
-                run = f"bytes {end} to {min(begin, nbytes)} of {path.name}"
-                yield f"{run} belong to no tensor{shared}"
+                yield f"bytes {end} to {min(begin, nbytes)} of {path.name}{shared}"
             end = max(end, next_end)
 
 
