@@ -40,6 +40,24 @@ def test_a_state_without_a_key_is_refused() -> None:
         Callback(state=dict, load_state=lambda state: None)
 
 
+class Counting(Callback):
+    def state(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_class_with_half_a_state_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Counting has a state\(\) and no load_state\(\)"):
+        in_turn([Counting(key="k")])
+
+
+def test_a_class_whose_state_has_no_key_is_refused() -> None:
+    class Keyless(Counting):
+        def load_state(self, state: Mapping[str, Any]) -> None: ...
+
+    with pytest.raises(ValueError, match=r"Keyless has a state\(\) and no key.*key = 'keyless'"):
+        in_turn([Keyless()])
+
+
 def test_a_class_is_no_callback() -> None:
     with pytest.raises(
         TypeError, match=r"^Callback is a class; a callback is an .*: Callback\(\)$"

@@ -103,8 +103,24 @@ def in_turn(callbacks: Iterable[Callback]) -> list[Callback]:
             raise TypeError(
                 f"a callback is a {type(callback).__qualname__}; expected a warmstart.Callback"
             )
+    refuse_half_states(callbacks)
     refuse_repeated(callback.key for callback in callbacks if callback.key)
     return sorted(callbacks, key=lambda callback: callback.turn)
+
+
+def refuse_half_states(callbacks: Iterable[Callback]) -> None:
+    """Raise for a callback whose state would be saved by no name, or be taken back by nothing."""
+    for callback in callbacks:
+        name = type(callback).__name__
+        says, takes = (overrides(callback, method) for method in ("state", "load_state"))
+        if says != takes:
+            has, lacks = ("state", "load_state") if says else ("load_state", "state")
+            raise ValueError(f"the callback {name} has a {has}() and no {lacks}(); it needs both")
+        if says and not callback.key:
+            raise ValueError(
+                f"the callback {name} has a state() and no key to save it under: set a key, such "
+                f"as key = {name.lower()!r}"
+            )
 
 
 def refuse_repeated(keys: Iterable[str]) -> None:
