@@ -55,6 +55,24 @@ class Jumbled:
             del left[:size]
 
 
+class Mindful:
+    """A sampler whose order depends on the passes before, and on weights that it is given."""
+
+    def __init__(self) -> None:
+        self.order = list(range(14))
+        self.weights = torch.ones(14)
+        self.passes = 0
+
+    def __len__(self) -> int:
+        return 14
+
+    def __iter__(self) -> Iterator[int]:
+        self.passes += 1
+        random.shuffle(self.order)
+        yield from self.order[self.passes :]
+        yield from torch.multinomial(self.weights, self.passes).tolist()
+
+
 class TestLoader(DataContract):
     def make(self) -> Any:
         return placed(DataLoader(Augmented(), 3, shuffle=True))
@@ -94,6 +112,16 @@ class TestWithoutBatches(DataContract):
         )
 
 
+class TestASamplerWithMemory(DataContract):
+    def make(self) -> Any:
+        return placed(DataLoader(Augmented(), 3, sampler=Mindful()))
+
+
+class TestASamplerWithMemoryAskedAhead(DataContract):
+    def make(self) -> Any:
+        return placed(DataLoader(Augmented(), 3, sampler=Mindful(), num_workers=1))
+
+
 class TestNestedSamplers(DataContract):
     def make(self) -> Any:
         batches = BatchSampler(SubsetRandomSampler(range(9)), 2, drop_last=False)
@@ -112,6 +140,38 @@ def test_each_pass_has_every_example_once_in_another_order() -> None:
     seen = indices(passes(DataLoader(Augmented(), 3, shuffle=True)))
     assert sorted(seen[:14]) == sorted(seen[14:]) == list(range(14))
     assert seen[:14] != seen[14:]
+
+
+@pytest.mark.parametrize("at", [5, 7])
+def test_what_a_sampler_was_given_between_passes_is_kept(at: int) -> None:
+    def run(data: Any, begin: int, end: int) -> tuple[list[Any], Any]:
+        batches, seen = endless(data), []
+        for number in range(begin, end):
+            seen.append(next(batches))
+            if number == 4:  # the last of the first pass
+                data.loader.sampler.weights[:13] = 0
+        return seen, data.state()
+
+    def make() -> Any:
+        torch.manual_seed(3)
+        return placed(DataLoader(Augmented(), 3, sampler=Mindful()))
+
+    whole, _ = run(make(), 0, 10)
+    data = make()
+    _, state = run(data, 0, at)
+    data = make()
+    data.load_state(state)
+    assert same(run(data, at, 10)[0], whole[at:])
+
+
+def test_what_a_sampler_does_not_change_is_not_kept() -> None:
+    data = placed(DataLoader(Augmented(), 3, sampler=Mindful()))
+    passes = endless(data)
+    next(passes)
+    assert "kept" not in data.state()
+    for _ in range(5):
+        next(passes)
+    assert data.state()["kept"].keys() == {"1.order", "1.passes"}
 
 
 def test_noise_differs_from_batch_to_batch_and_from_pass_to_pass() -> None:

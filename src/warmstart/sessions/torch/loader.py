@@ -27,6 +27,7 @@ from torch.utils.data import (
 
 from ..places import Part, check_pieces, checked_part, piece_of, refuse_other_data
 from .dice import GLOBAL, drawing, generators_in, seed_all
+from .kept import changed, kept_by, put_back
 from .order import WORKERS, generator_for, order_of, samplers_of
 
 #: What `given_seeds` found before a loader was taken over; another may be made of it later.
@@ -88,6 +89,7 @@ class TorchData:
         self._check_part()
         self._at = Places(loader, self.part, (self._seeds or [torch.initial_seed()])[0])
         self._loading = loading_whole_batches(loader, self._at)
+        self._made = kept_by(samplers_of(loader))
 
     @property
     def seed(self) -> int:
@@ -116,7 +118,8 @@ class TorchData:
     def state(self) -> dict[str, Any]:
         """Return the place, and what it is a place in."""
         place = {"pass": self._at.passes, "position": self._at.position, "seed": self.seed}
-        return {**place, **self._identity()}
+        kept = changed(self._made, self._at.kept())
+        return {**place, **self._identity(), **({"kept": kept} if kept else {})}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go to a place that `state` returned; raise ResumeError when it is one in other data."""
@@ -124,6 +127,7 @@ class TorchData:
         refuse_other_data(found | ({"seed": self.seed} if self._seeds else {}), state)
         self._at.passes, self._at.position = state["pass"], state["position"]
         self._at.seed = state["seed"]
+        put_back(samplers_of(self.loader), state.get("kept", {}))
 
     def _identity(self) -> dict[str, Any]:
         samplers = samplers_of(self.loader)
@@ -158,9 +162,24 @@ class Places:
         self.seed = seed
         self.passes = 0
         self.position = 0  # batches of this pass already handed out
+        self._begun: tuple[int, dict[str, Any]] = (-1, {})  # a pass, and what samplers kept before
+
+    def kept(self) -> dict[str, Any]:
+        """Return what the samplers keep, before the pass that the place is in the middle of."""
+        passes, kept = self._begun
+        if passes == self.passes and not self._at_end():
+            return kept
+        return kept_by(samplers_of(self._loader))
+
+    def _at_end(self) -> bool:
+        total = length(self._loader)
+        return total is not None and self.position >= total
 
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], Any]]:
         seed, passes, begin = self.seed, self.passes, self.position
+        if self._at_end():  # the samplers have gone through this pass already
+            return
+        self._begun = passes, kept_by(samplers_of(self._loader))
         rank = rank_of(self._part, self._loader)
         for number, indices in enumerate(order_of(self._loader, seed, passes, begin), begin):
             chosen = indices[piece_of(len(indices), self._part)] if self._part[1] > 1 else indices
