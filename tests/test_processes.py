@@ -18,6 +18,19 @@ class GoneStore(MemoryStore):
         raise ConnectionError("the store is gone")
 
 
+class HostedStore(MemoryStore):
+    """A store in process 0, by which others come late to its answers."""
+
+    gone = False
+
+    def get(self, key: str, timeout: float) -> bytes | None:
+        if key.endswith("/answer"):
+            time.sleep(0.05)
+        if self.gone:
+            raise ConnectionError("the store is gone")
+        return super().get(key, timeout)
+
+
 def joined(said: Any) -> bytes:
     return b", ".join(said)
 
@@ -132,3 +145,32 @@ def test_a_store_that_is_gone() -> None:
     results = run_together(lambda p: p.settle("saving m", bytes), 2, store=GoneStore())
     text = "the processes cannot reach each other while saving m: the store is gone"
     assert [(type(e), str(e)) for e in results] == [(ProcessError, text)] * 2
+
+
+def refused(said: Any) -> bytes:
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("decide", "heard"),
+    [(joined, "b'ok, ok, ok'"), (refused, "process 0 of 3 failed: ValueError('no')")],
+)
+def test_process_0_stays_until_the_others_have_heard_what_it_said(decide: Any, heard: str) -> None:
+    store = HostedStore()
+
+    def do(processes: Processes) -> bytes:
+        try:
+            answer = processes.settle("ending", lambda: b"ok", decide)
+            processes.leave()
+            return answer
+        finally:
+            store.gone = store.gone or processes.first
+
+    assert [str(each) for each in run_together(do, store=store)[1:]] == [heard] * 2
+
+
+def test_process_0_does_not_stay_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FAREWELL", 0.05)
+    begun = time.monotonic()
+    Processes(0, 3, MemoryStore()).leave()
+    assert 0.05 <= time.monotonic() - begun < 2

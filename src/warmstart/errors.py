@@ -87,6 +87,7 @@ class ProcessError(CheckpointError):
     """Another process of the run failed, or did not answer in time."""
 
     answered = False  # whether process 0 said so to all, and so will not go on either
+    lost: tuple[int, ...] = ()  # those that wait for no word on it
 
 
 class ResumeError(CheckpointError):

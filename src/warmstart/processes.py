@@ -10,8 +10,8 @@ all that is asked of it.  A program of one process needs none: it says and decid
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -21,6 +21,8 @@ from .errors import CheckpointError, ProcessError, full_text
 TIMEOUT = 600.0
 #: Seconds that process 0 has for an answer beyond the time it waits for the others.
 MARGIN = 15.0
+#: Seconds that process 0 stays at most so that the others hear what it said last.
+FAREWELL = 2.0
 #: Bytes of one value in a store: more are put as several.
 CHUNK = 1 << 20
 
@@ -140,6 +142,33 @@ class Processes:
 
         self.settle(what, bytes, decide)
 
+    def leave(self) -> None:
+        """Let process 0 stay until the others have heard all that it said.
+
+        It may be the one that has the store, which is gone when it ends.  Every process calls it
+        when nothing is left to settle.
+        """
+        if self.count == 1:
+            return
+        self.rounds.done += 1
+        place = f"{self.name}/{self.rounds.done}"
+        if self.first:
+            self._stay(place)
+        else:
+            self._heard_all(place)
+
+    def _heard_all(self, place: str) -> None:
+        """Let process 0 know that it need not stay for this one."""
+        with suppress(ConnectionError):  # it did not, and nothing more is asked of it
+            self.store.put(f"{place}/{self.rank}/heard", b"")
+
+    def _stay(self, place: str, lost: Collection[int] = ()) -> None:
+        """Wait until the others, but for those *lost*, have heard what was said last."""
+        deadline = time.monotonic() + FAREWELL
+        with suppress(ConnectionError):
+            for rank in (each for each in range(1, self.count) if each not in lost):
+                self.store.get(f"{place}/{rank}/heard", max(0.0, deadline - time.monotonic()))
+
     def _decided(
         self,
         place: str,
@@ -153,6 +182,7 @@ class Processes:
             answer = decide([say(), *self._heard(place, what)])
         except BaseException as error:
             self._send(f"{place}/answer", FAILED + told(self, error))
+            self._stay(place, getattr(error, "lost", ()))
             raise
         for key in self.rounds.answers:  # all have spoken since, so they have read it
             self.store.delete(key)
@@ -190,6 +220,7 @@ class Processes:
         if answer is None:
             raise self._lost([0], what)
         if answer[:1] == FAILED:
+            self._heard_all(place)
             refusal = ProcessError(answer[1:].decode(errors="replace"))
             refusal.answered = True
             raise refusal
@@ -198,7 +229,9 @@ class Processes:
     def _content(self, message: bytes, what: str, rank: int) -> bytes:
         """Return what the process *rank* said, or raise what kept it from speaking."""
         if message[:1] == FAILED:
-            raise ProcessError(message[1:].decode(errors="replace"))
+            failure = ProcessError(message[1:].decode(errors="replace"))
+            failure.lost = (rank,)
+            raise failure
         doing, _, content = message[1:].partition(b"\0")
         if doing != what.encode():
             raise ProcessError(
@@ -208,10 +241,12 @@ class Processes:
         return content
 
     def _lost(self, ranks: Sequence[int], what: str) -> ProcessError:
-        return ProcessError(
+        error = ProcessError(
             f"{listed(ranks)} of {self.count} did not answer within {self.timeout:g} s while "
             f"{what}: {'it' if len(ranks) == 1 else 'they'} died, or cannot go on"
         )
+        error.lost = tuple(ranks)
+        return error
 
     def _send(self, key: str, value: bytes) -> list[str]:
         """Put *value* under *key* and, where it is long, others; return all of them."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from warmstart.processes import Processes
 from warmstart.testing.toy import ToyModel
 from warmstart.train.callback import Callback
 from warmstart.train.trainer import Trainer
@@ -212,3 +213,12 @@ def test_a_model_may_have_more_than_it_must(folder: Path, train: Train) -> None:
 
     train(model=More(), max_epoch=2)
     assert calls == ["prepare", "after_epoch", "after_epoch"]
+
+
+def test_the_processes_leave_each_other_when_all_has_stopped(
+    folder: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(Processes, "leave", lambda self: calls.append(f"{self.rank} leaves"))
+    train(callbacks=[Recorder("a", calls)], steps_per_epoch=1, max_epoch=1)
+    assert calls[-2:] == ["a.stop", "0 leaves"]

@@ -112,6 +112,7 @@ def save_pieces(session: Session, path: Path, format: str | None, like: str | Pa
             "let one process ws.convert it"
         )
     save_together(session, path, session.processes)
+    session.processes.leave()
 
 
 def as_variables(variables: Any) -> Source:

@@ -150,6 +150,7 @@ class Trainer:
                 self._set_generators(*generators)
             self._run(batches)
             self.finished = True
+        self.processes.leave()
 
     def _set_up(
         self, data: Iterable[Any], steps_per_epoch: int | None, starting_epoch: int, max_epoch: int
