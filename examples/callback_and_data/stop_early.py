@@ -14,6 +14,9 @@ class StopEarly(ws.Callback):
         self.metric, self.patience = metric, patience
         self.best, self.waited = math.inf, 0
 
+    def start(self, trainer):
+        trainer.stopping = self.waited >= self.patience  # a run that it ended stays ended
+
     def after_epoch(self, trainer):
         value = trainer.metrics[self.metric]
         self.waited = 0 if value < self.best else self.waited + 1

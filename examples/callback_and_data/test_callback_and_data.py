@@ -27,6 +27,14 @@ def test_it_stops_when_nothing_gets_better():
     assert trainer.stopping
 
 
+def test_a_run_that_it_ended_stays_ended():
+    callback = StopEarly(patience=2)
+    callback.load_state({"best": 0.5, "waited": 2})
+    trainer = FakeTrainer()
+    callback.start(trainer)
+    assert trainer.stopping
+
+
 class FakeTrainer:
     metrics = {"loss": 1.0}
     stopping = False

@@ -9,7 +9,7 @@ import pytest
 from warmstart.errors import CorruptCheckpoint, ResumeError
 from warmstart.files.variables import save_vars
 from warmstart.formats import open_source
-from warmstart.testing.toy import ToyModel
+from warmstart.testing.toy import ROLES, ToyModel
 from warmstart.train.best import MinSaver
 from warmstart.train.callback import Callback
 from warmstart.train.config import AutoResumeTrainConfig, launch_train
@@ -294,3 +294,41 @@ def test_a_config_looks_where_its_saver_saves(
         max_epoch=3,
     )
     assert config.resume_from() == own / "model-15"
+
+
+OTHER_TRAINED = {
+    "trainable": ("model", "trained in the run so far, and not here: w; what a callback freezes"),
+    "model": ("trainable", "trained here, and not in the run so far: w; what a callback freezes"),
+}
+
+
+@pytest.mark.parametrize("before", OTHER_TRAINED)
+def test_it_says_what_is_trained_that_was_not_and_the_other_way_round(
+    before: str,
+    folder: Path,
+    train: Train,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, said = OTHER_TRAINED[before]
+    monkeypatch.setitem(ROLES, "w", before)
+    train(callbacks=[ModelSaver()], max_epoch=1)
+    monkeypatch.setitem(ROLES, "w", now)
+    train(callbacks=[ModelSaver()], max_epoch=2, resume_from=folder)
+    assert said in caplog.text
+    caplog.clear()
+    again = Callback(start=lambda trainer: monkeypatch.setitem(ROLES, "w", before))
+    train(callbacks=[again, ModelSaver()], max_epoch=3, resume_from=folder / "model-5")
+    assert "in the run so far" not in caplog.text
+
+
+def test_a_run_that_a_callback_ended_stays_ended_where_its_start_says_so(
+    folder: Path, train: Train
+) -> None:
+    def stop(trainer: Trainer) -> None:
+        trainer.stopping = True
+
+    train(callbacks=[Callback(after_epoch=stop), ModelSaver()])
+    ended = train(callbacks=[Callback(start=stop), ModelSaver()], resume_from=folder)
+    assert (ended.step, ended.finished) == (5, True)
+    assert train(callbacks=[ModelSaver()], resume_from=folder).step == 15

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ..binary.urls import by_url
 from ..errors import ResumeError, full_text, noting
 from ..formats import locate, open_source
+from ..names import grouped
 from ..restore.resume import resume as restore_variables
+from ..sessions.base import Session
 from ..sessions.data import reason
 from ..source import Source
 from .beside import lost_by
@@ -60,6 +62,33 @@ def resume_with_state(trainer: "Trainer", source: Source, saved: Mapping[str, An
     own = values_of(source, trainer.processes, count_in(saved))
     restore_variables(trainer.session, own, trainer.accept)
     trainer.load_state(state)
+    trainer.trained_before = trained_in(source)
+
+
+def trained_in(source: Source) -> dict[str, bool]:
+    """Return of each variable of *source* whether it was trained."""
+    roles = {"trainable": True, "model": False}
+    return {n: roles[spec.role] for n, spec in source.specs.items() if spec.role in roles}
+
+
+def warn_of_other_trained(before: Mapping[str, bool], session: Session) -> None:
+    """Warn when other variables are trained than in the run so far.
+
+    Callbacks have started, so that those that freeze or thaw have had their turn.
+    """
+    now = trained_in(session)
+    both = [name for name in now if before.get(name, now[name]) != now[name]]
+    for there, text in (
+        (True, "trained in the run so far, and not here"),
+        (False, "trained here, and not in the run so far"),
+    ):
+        if names := [name for name in both if before[name] is there]:
+            log.warning(
+                "%s: %s; what a callback freezes or thaws during the training, its start() has to "
+                "do again in a run that is resumed",
+                text,
+                ", ".join(grouped(names)),
+            )
 
 
 def faults_of(trainer: "Trainer", state: Mapping[str, Any]) -> dict[str, str]:

@@ -22,7 +22,14 @@ from .defaults import with_defaults
 from .epoch_metrics import EpochMetrics
 from .gradients import step_of
 from .processes import agree_on, do_together, mean_over
-from .resume import refuse_lost, refuse_unresumable, resume, taking_back, taking_back_unless
+from .resume import (
+    refuse_lost,
+    refuse_unresumable,
+    resume,
+    taking_back,
+    taking_back_unless,
+    warn_of_other_trained,
+)
 from .run_folder import hold_folders
 from .run_state import random_states, set_random_states
 
@@ -58,6 +65,7 @@ class Trainer:
         self.finished = False  # ended without an error
         self.resumed_from: Path | None = None
         self.passed_over: tuple[str, ...] = ()  # what was asked for a first start, and is none now
+        self.trained_before: Mapping[str, bool] = {}  # what the resumed run trained, and what not
         self.lost: Mapping[str, str] = {}  # accepted: what no checkpoint of the run holds, and why
         self.callbacks: list[Callback] = []
         self.data: Any = None
@@ -148,6 +156,7 @@ class Trainer:
             if self.resumed_from is not None:
                 # Starting may have used them, as it did before the first step of the whole run.
                 self._set_generators(*generators)
+                warn_of_other_trained(self.trained_before, self.session)
             self._run(batches)
             self.finished = True
         self.processes.leave()
@@ -171,7 +180,8 @@ class Trainer:
         self.epoch, self.step_in_epoch = starting_epoch, 0
         self.step = (starting_epoch - 1) * steps_per_epoch
         self.stopping = self.finished = self._epoch_done = False
-        self.resumed_from, self.passed_over, self.lost = None, (), {}
+        self.resumed_from, self.passed_over = None, ()
+        self.trained_before, self.lost = {}, {}
         self._metrics = EpochMetrics()
 
     def _initialize(self, session_init: Any, resume_from: str | Path | None) -> None:
