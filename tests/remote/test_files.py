@@ -11,6 +11,7 @@ import pytest
 
 import warmstart as ws
 from warmstart.binary import mirror, remote
+from warmstart.cli import run
 from warmstart.errors import (
     CheckpointError,
     CheckpointNotFound,
@@ -113,6 +114,37 @@ def test_a_broken_file_is_said_by_its_url(base: str) -> None:
     with pytest.raises(CorruptCheckpoint) as raised:
         ws.open(f"{base}/bad.pt")
     assert raised.value.__notes__ == [f"while reading {base}/bad.pt"]
+
+
+@pytest.mark.parametrize("command", ["ls", "doctor"])
+def test_commands_say_what_is_broken_by_its_url_alone(
+    command: str, memory: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fsspec.filesystem("memory").pipe_file("/run/bad.pt", b"PK\3\4hello")
+    assert run([command, f"{memory}/bad.pt"]) == 2
+    assert capsys.readouterr().err.splitlines()[1:] == [f"while reading {memory}/bad.pt"]
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_url_without_a_bucket_is_no_traceback() -> None:
+    with pytest.raises(CheckpointError, match=r"s3://: looking there failed: .*of S3"):
+        ws.open("s3://")
+
+
+def test_who_has_no_keys_is_told_at_once(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentialsError(Exception):
+        pass
+
+    asked: list[str] = []
+
+    def isdir(path: str) -> bool:
+        asked.append(path)
+        raise NoCredentialsError("no keys")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "isdir", staticmethod(isdir))
+    with pytest.raises(CheckpointError, match="for want of keys: NoCredentialsError: no keys"):
+        ws.open(f"{memory}/m.npz")
+    assert len(asked) == 1
 
 
 def test_a_store_nobody_knows() -> None:

@@ -53,7 +53,10 @@ def look(url: str) -> Path:
     if url.startswith(LOCAL):
         return Path(file_system(url)[1])
     with TURN:
-        return looked_at(url.rstrip("/"), *file_system(url))
+        try:
+            return looked_at(url.rstrip("/"), *file_system(url))
+        except ValueError as error:  # a URL that names no bucket, for one
+            raise CheckpointError(f"{url}: looking there failed: {error}") from error
 
 
 def looked_at(url: str, fs: Any, path: str) -> Path:

@@ -36,6 +36,13 @@ BLOCK = 1 << 16
 DELAYS = (0.1, 0.4, 1.6)
 #: What is no fault of the network, and would be the same the next time.
 FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+#: What the clients of stores raise who have no keys: botocore, google.auth, azure.
+NO_KEYS = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "DefaultCredentialsError",
+    "ClientAuthenticationError",
+}
 
 _stamps = count(1)
 
@@ -89,6 +96,10 @@ def retried(url: str, what: str, do: Callable[[], T]) -> T:
         except Exception as error:  # every client library has its own
             if isinstance(error, CheckpointError) or is_mistake(error):
                 raise
+            if type(error).__name__ in NO_KEYS:
+                raise CheckpointError(
+                    f"{url}: {what} failed for want of keys: {type(error).__name__}: {error}"
+                ) from error
             if delay is None:
                 raise CheckpointError(
                     f"{url}: {what} failed {len(DELAYS) + 1} times, at last with "

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..binary.urls import looking_once
+from ..binary.urls import looking_once, shown
 from ..errors import noting, number_of
 from ..formats import expanded, locate, open_as
 from ..source import Source
@@ -64,7 +64,7 @@ def command(
     if not patterns and expanded(path).is_dir() and listed_as_folder(path, as_json, reading):
         return
     format, found = locate(path)
-    with noting(f"while reading {found}"), open_as(format, found, **reading) as s:
+    with noting(f"while reading {shown(found)}"), open_as(format, found, **reading) as s:
         by_name = dict(s.specs.items())  # one pass: a lazy mapping finds single names slowly
         known = [*by_name, *s.aliases]
         names = matching(known, patterns, run_state=run_state, metadata=s.metadata)

@@ -44,7 +44,7 @@ def diagnose(path: str | Path, **options: Unpack[Reading]) -> Diagnosis:
     if kind is not None:
         return folders.diagnosed(place, kind, **options)
     format, found, passed = meant(place)
-    with noting(f"while reading {found}"), open_as(format, found, **options) as source:
+    with noting(f"while reading {shown(found)}"), open_as(format, found, **options) as source:
         source.check(source.specs)
         state = saved_state(source)
         if state is not None:

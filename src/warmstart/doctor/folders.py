@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..binary.urls import shown
 from ..errors import UnknownFormat, noting
 from ..formats import locate, open_as
 from ..formats.notes import parse_object
@@ -79,7 +80,7 @@ def diagnosed(folder: Path, kind: Kind, **options: Any) -> Diagnosis:
             signs += signs_in(parsed(file), file.name)
             continue
         format, found = locate(file)
-        with noting(f"while reading {found}"), open_as(format, found, **options) as source:
+        with noting(f"while reading {shown(found)}"), open_as(format, found, **options) as source:
             signs += signs_of(source, "" if file == folder else file.name)
             specs |= source.specs
             aliases |= source.aliases
@@ -110,7 +111,7 @@ def holds_weights(folder: Path) -> bool:
 
 def parsed(file: Path) -> dict[str, object]:
     """Return the JSON object in *file*."""
-    with noting(f"while reading {file}"), file.open("rb") as opened:
+    with noting(f"while reading {shown(file)}"), file.open("rb") as opened:
         return parse_object(opened.read(MAX_JSON), "the file")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..binary.urls import shown
 from ..errors import CheckpointNotFound, noting
 from ..formats import expanded, locate, open_as, translating_os_errors
 from ..formats.tf_bundle.object_graph import OBJECT_GRAPH
@@ -48,7 +49,7 @@ def graph_of(path: str | Path, **options: Any) -> Found:
         file = saved_model_above(found) or metagraph_beside(found)
         if file is not None:
             return read_file(file)
-        with noting(f"while reading {found}"), open_as(format, found, **options) as source:
+        with noting(f"while reading {shown(found)}"), open_as(format, found, **options) as source:
             if OBJECT_GRAPH in source.specs:
                 return Found(found, objects=tuple(object_tree(source)))
     raise CheckpointNotFound(
