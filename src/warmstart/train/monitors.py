@@ -70,16 +70,20 @@ class JSONWriter(Callback):
 
     def _goes_on(self, expected: str, trainer: "Trainer") -> bool:
         """Return whether the file begins as the resumed run left it; else it must be accepted."""
-        self._hash = hashlib.sha256(self._path.read_bytes()[: self._length])
+        found = self._path.read_bytes()[: self._length]
+        self._hash = hashlib.sha256(found)
         if self._hash.hexdigest() == expected:
             return True
-        found = self._path.stat().st_size
-        if trainer.accepts(self.key) or are_elsewhere(trainer, self._path, found):
+        if trainer.accepts(self.key) or are_elsewhere(trainer, self._path, len(found)):
             return False
+        what = (
+            f"is not the file of this run: its first {self._length} bytes are not those that the "
+            "checkpoint knows"
+            if found
+            else f"is not here, or is empty; the checkpoint knows {self._length} bytes of it"
+        )
         raise ResumeError(
-            f"{self._path} is not the file of this run: its first {self._length} bytes are not "
-            "those that the checkpoint knows; put it back, or begin a new one: "
-            f"accept=({self.key!r},)"
+            f"{self._path} {what}; put it back, or begin a new one: accept=({self.key!r},)"
         )
 
     def _begin(self) -> None:
