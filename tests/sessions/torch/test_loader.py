@@ -21,6 +21,7 @@ from torch.utils.data import (
 )
 
 from warmstart.errors import ResumeError
+from warmstart.sessions.torch.dice import generators_in
 from warmstart.sessions.torch.loader import TorchData
 from warmstart.testing.data import DataContract, same
 from warmstart.train.data import endless, place_in, placed
@@ -172,6 +173,43 @@ def test_what_a_sampler_does_not_change_is_not_kept() -> None:
     for _ in range(5):
         next(passes)
     assert data.state()["kept"].keys() == {"1.order", "1.passes"}
+
+
+OF_THE_MODULE = np.random.default_rng(8)
+
+
+def noise() -> list[float]:
+    return [OF_THE_MODULE.random() for _ in range(2)]
+
+
+class Elsewhere(Dataset[Any]):
+    """Examples with noise of generators that are no attributes of the dataset itself."""
+
+    of_the_class = random.Random(9)
+    __slots__ = ("of_a_slot",)
+
+    def __init__(self) -> None:
+        self.of_a_slot = torch.Generator()
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        slot = torch.rand((), generator=self.of_a_slot).item()
+        return torch.tensor([index, *noise(), self.of_the_class.random(), slot])
+
+
+class TestGeneratorsElsewhere(DataContract):
+    def make(self) -> Any:
+        return placed(DataLoader(Elsewhere(), 2, shuffle=True))
+
+
+def test_generators_elsewhere_are_found_once_each() -> None:
+    dataset = Elsewhere()
+    found = generators_in([dataset, dataset])
+    expected = [OF_THE_MODULE, Elsewhere.of_the_class, dataset.of_a_slot]
+    assert {id(each) for each in found} == {id(each) for each in expected}
+    assert len(found) == 3
 
 
 def test_noise_differs_from_batch_to_batch_and_from_pass_to_pass() -> None:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from types import BuiltinFunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,8 @@ def set_state(generator: Any, state: Any) -> None:
 def generators_in(root: Any) -> list[Any]:
     """Return the generators that *root* has, as attributes of what it is made of, in an order.
 
-    What is in modules and in long containers is not found.
+    Those in variables of a module are found where a function names them; what is in long containers
+    is not.
     """
     found: list[Any] = []
     seen: set[int] = set()
@@ -159,9 +160,29 @@ def inside(value: Any) -> Iterator[Any]:
         yield from (value.func, value.args, value.keywords)
     for cell in getattr(value, "__closure__", None) or ():
         yield from contents(cell)
+    if isinstance(code := getattr(value, "__code__", None), CodeType):
+        known = getattr(value, "__globals__", {})
+        yield from drawn_from(map(known.get, names_in(code)))
+    for kind in type(value).__mro__[:-1]:
+        yield from drawn_from(vars(kind).values())
+        slots = vars(kind).get("__slots__", ())
+        yield from (getattr(value, n, None) for n in ([slots] if isinstance(slots, str) else slots))
     yield from getattr(value, "__dict__", {}).values()
     if hasattr(value, "__self__"):
         yield value.__self__
+
+
+def drawn_from(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield those of *values* that are generators, or functions that may name some."""
+    return (each for each in values if isinstance(each, (*KINDS, FunctionType)))
+
+
+def names_in(code: CodeType) -> Iterator[str]:
+    """Yield the names of modules' variables in *code*, and in the functions that it makes."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from names_in(constant)
 
 
 def contents(cell: Any) -> Iterator[Any]:
