@@ -4,15 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from warmstart.binary.atomic import TEMPORARY
+from warmstart.files.verify import verify
 from warmstart.formats import open_source
+from warmstart.formats.tf_bundle import increment
 from warmstart.testing.callbacks import CallbackContract
+from warmstart.testing.toy import ToyModel
 from warmstart.train.best import MaxSaver, MinSaver
 from warmstart.train.callback import Callback
+from warmstart.train.leftovers import delete_bundle
 from warmstart.train.saver import ModelSaver
 from warmstart.train.snapshot import saved_state
 from warmstart.train.trainer import Trainer
 
 Train = Callable[..., Trainer]
+
+DATA = "data-00000-of-00001"
 
 
 class TestMinSaver(CallbackContract):
@@ -66,11 +73,43 @@ def test_the_best_so_far_survives_a_resume(folder: Path, train: Train) -> None:
     assert step_of(folder / "min-score") == 10
 
 
-def test_a_damaged_best_of_another_run_is_replaced(folder: Path, train: Train) -> None:
+@pytest.mark.parametrize(
+    ("ending", "left"), [("index", b"torn"), (DATA, b"torn"), (DATA, b""), (DATA, None)]
+)
+def test_a_damaged_best_of_before_is_replaced(
+    ending: str, left: bytes | None, folder: Path, train: Train
+) -> None:
     train(callbacks=[MinSaver("loss")], max_epoch=1)
-    (folder / "min-loss.index").write_bytes(b"torn")
+    file = folder / f"min-loss.{ending}"
+    file.unlink() if left is None else file.write_bytes(left)
     train(callbacks=[MinSaver("loss")], max_epoch=2)
+    assert verify(folder / "min-loss").sound
     assert step_of(folder / "min-loss") in (5, 10)
+
+
+def test_nothing_is_shared_with_a_best_whose_checksums_are_not_its_own(
+    folder: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(increment, "LEAST", 1)
+    slow, index = ToyModel(), folder / "min-loss.index"
+    slow.rate = 0.01
+    train(callbacks=[MinSaver("loss")], max_epoch=1, model=slow)
+    torn = index.read_bytes()
+    delete_bundle(folder / "min-loss")
+    train(callbacks=[MinSaver("loss")], max_epoch=1)
+    index.write_bytes(torn)  # as a copy of the folder of a run that saves may have it
+    train(callbacks=[MinSaver("loss")], max_epoch=1)
+    assert verify(folder / "min-loss").sound
+
+
+def test_what_a_kill_leaves_in_a_folder_of_its_own_is_swept(
+    folder: Path, train: Train, tmp_path: Path
+) -> None:
+    half = tmp_path / "best" / f".min-loss.data-00000-of-00002.1-2{TEMPORARY}"
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+    train(callbacks=[MinSaver("loss", checkpoint_dir=half.parent)], max_epoch=1)
+    assert not half.exists()
 
 
 def test_an_unknown_stat_is_named_with_those_there_are(folder: Path, train: Train) -> None:
@@ -96,3 +135,12 @@ def test_a_stat_in_a_group_makes_a_plain_file_name() -> None:
 def test_what_is_no_name_of_a_metric_is_refused() -> None:
     with pytest.raises(TypeError, match="MinSaver takes the name of a metric, not 5"):
         MinSaver(5)  # type: ignore[arg-type]
+
+
+def test_a_program_may_go_to_another_folder(
+    folder: Path, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gone = Callback(after_step=lambda trainer, metrics: monkeypatch.chdir(folder))
+    train(callbacks=[gone, MinSaver("loss", checkpoint_dir="best")], max_epoch=1)
+    assert step_of(tmp_path / "best" / "min-loss") == 5

@@ -7,12 +7,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..binary.atomic import sweep
 from ..binary.lock import hold
 from ..binary.urls import send_up, url_of
 from ..errors import CheckpointError, described
+from ..formats.tf_bundle.paths import has_index
 from . import logger
 from .callback import BEST, Callback
 from .leftovers import delete, unused_data
+from .newest import read_whole
 from .saving import AtOnce, refuse_several_at_a_url
 
 if TYPE_CHECKING:
@@ -52,16 +55,14 @@ class BestSaver(Callback):
         self.seen = False
 
     def start(self, trainer: "Trainer") -> None:
-        folder = logger.folder_for(self.checkpoint_dir)
+        folder = logger.folder_for(self.checkpoint_dir).resolve()
         refuse_several_at_a_url(folder, trainer.processes)
         self._path = folder / self.filename
         if trainer.processes.first:
             self._lock = hold(folder, trainer)
+            sweep(folder)
             delete(unused_data(self._path))
-        self._saving = AtOnce(incremental=True)
-        origin = None if url_of(folder) else self._path
-        with suppress(CheckpointError):  # one that is damaged is nothing to share with
-            self._saving.start(trainer.session, origin, trainer.processes)
+        self._saving: AtOnce | None = None
 
     def stop(self, trainer: "Trainer") -> None:
         if trainer.processes.first:
@@ -79,7 +80,16 @@ class BestSaver(Callback):
         if self._is_best(value):
             trainer.processes.on_first("saving the best", self._make_sure)
             self.best = value
+            self._saving = self._saving or self._begun(trainer)
             self._saving.save(trainer, self._path, sent_up(self._path.parent))
+
+    def _begun(self, trainer: "Trainer") -> AtOnce:
+        """Return what saves; it shares with the best of before if every byte of that is right."""
+        saving = AtOnce(incremental=True)
+        alone, remote = trainer.processes.count == 1, url_of(self._path.parent)
+        origin = self._path if alone and not remote and is_whole(self._path) else None
+        saving.start(trainer.session, origin, trainer.processes)
+        return saving
 
     def _make_sure(self) -> None:
         self._lock.make_sure()
@@ -94,6 +104,13 @@ class BestSaver(Callback):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.best, self.seen = state["best"], state["seen"]
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether there is a bundle *path*, every byte of which is as its checksums say."""
+    with suppress(CheckpointError):
+        return has_index(path) and read_whole("tf-bundle", path)
+    return False
 
 
 class MinSaver(BestSaver):
