@@ -77,3 +77,8 @@ def test_one_that_is_gone_is_under_nobody(tmp_path: Path) -> None:
 def test_the_end_of_what_was_printed(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"a\n" * 20 + b"1 %\r2 %\nlast\n\n")
     assert last_lines(tmp_path / "log", 3) == "    a\n    2 %\n    last"
+
+
+def test_of_much_that_was_printed_the_end_is_read(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"x" * 2 * processes.TAIL)
+    assert last_lines(tmp_path / "log") == "    " + "x" * processes.TAIL

@@ -1,6 +1,7 @@
 """Commands are killed for real, and what they leave is compared."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,13 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from warmstart.cli import run as run_command
+from warmstart.cli.prove import ending_with_the_terminal
 from warmstart.proving import proof
 from warmstart.proving.kills import Pace
 from warmstart.proving.processes import ProofError
-from warmstart.proving.proof import Proof, prove
+from warmstart.proving.proof import Proof, Trial, prove
 from warmstart.proving.results import compare_runs
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("program.py")), "anywhere"]
@@ -131,6 +134,28 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
         prove(["true"], tmp_path)
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ProofError, match="file cannot be made for the runs: File exists"):
+        prove(["true"], tmp_path / "file")
+
+
+def test_a_command_may_go_to_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy = "import os, shutil, sys; os.chdir('/'); shutil.copy(*sys.argv[1:])"
+    np.savez(tmp_path / "a.npz", a=1)
+    found, _ = proved([sys.executable, "-c", copy, str(tmp_path / "a.npz"), "{dir}"], Path("runs"))
+    assert found.verdict().startswith("NOT PROVED (seed 3): no kill hit, since the command works")
+
+
+def test_a_command_that_removes_its_folder_is_not_proved(tmp_path: Path) -> None:
+    trial = Trial(["rmdir", "{dir}"], tmp_path, 60, print)
+    failure = f"the command left no folder {tmp_path / 'run'} at its end"
+    assert trial.interrupted(Pace(0, 1, 0), []) == ([], failure)
+
+
 def test_a_command_that_never_ends_is_killed(tmp_path: Path) -> None:
     with pytest.raises(ProofError, match=r"did not end within 0.5 s; .*(\n.*)*a longer --timeout"):
         prove(["sleep", "60"], tmp_path, timeout=0.5)
@@ -155,6 +180,17 @@ def test_nothing_runs_on_after_an_interrupt(tmp_path: Path, number: signal.Signa
     _, said = proving.communicate(timeout=20)
     assert (proving.returncode, said.splitlines()[-1]) == (130, "stopped")
     assert not running(str(folder))
+
+
+def test_a_terminal_that_is_closed_interrupts_but_under_nohup() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with pytest.raises(KeyboardInterrupt), ending_with_the_terminal():
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == before
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with ending_with_the_terminal():
+        os.kill(os.getpid(), signal.SIGHUP)
+    signal.signal(signal.SIGHUP, before)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

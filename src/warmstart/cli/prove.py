@@ -11,6 +11,9 @@ import click
 
 from .output import json_option, print_json, print_lines, printable_lines
 
+#: What ends a command from outside; not every system has both.
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 @click.command(
     "prove",
@@ -58,7 +61,7 @@ def command(
     """
     from ..proving.proof import prove
 
-    with runs_in(folder) as place, ending_on_sigterm():
+    with runs_in(folder) as place, ending_with_the_terminal():
         found = prove(
             command, place, kills=kills, seed=seed, timeout=timeout, ignore=ignored, say=said
         )
@@ -88,10 +91,17 @@ def runs_in(folder: str | None) -> Iterator[Path]:
 
 
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that what runs in it is killed."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def ending_with_the_terminal() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, so that what runs in it is killed.
+
+    A SIGHUP that is ignored stays so: `nohup` asked for it.
+    """
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -19,6 +19,8 @@ from pathlib import Path
 from ..errors import CheckpointError
 
 PROC = Path("/proc")
+#: Bytes of the end of what a command has printed, in which its last lines are looked for.
+TAIL = 1 << 16
 
 
 class ProofError(CheckpointError):
@@ -139,6 +141,8 @@ def started(
 
 def last_lines(log: Path, count: int = 10) -> str:
     """Return the end of what a command has printed, indented."""
-    text = str(log.read_bytes(), "utf-8", "replace").rstrip()
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL))
+        text = str(file.read(TAIL), "utf-8", "replace").rstrip()
     lines = text.split("\n")[-count:] if text else ["(nothing printed)"]
     return "\n".join("    " + line.rpartition("\r")[2] for line in lines)

@@ -175,8 +175,11 @@ class Trial:
             if kill is None:
                 if aim:
                     self.say(f"the command ended before kill {len(kills) + 1} of {len(wanted)}")
+                bad = ended_badly(code, kills, process.log)
+                if not self.run.is_dir():
+                    return kills, bad or f"the command left no folder {self.run} at its end"
                 self.run.rename(self.folder / "killed")
-                return kills, ended_badly(code, kills, process.log)
+                return kills, bad
             kills.append(kill)
             self.say(f"kill {len(kills)} of {len(wanted)}: {kill}")
 
@@ -197,8 +200,11 @@ def ended_badly(code: int, kills: Sequence[Kill], log: Path) -> str:
 
 
 def make_ready(folder: Path) -> None:
-    """Make *folder*; raise when there is something in it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make *folder*; raise when that cannot be, or there is something in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProofError(f"{folder} cannot be made for the runs: {error.strerror}") from error
     if any(folder.iterdir()):
         raise ProofError(f"{folder} has files in it; the proof needs an empty folder, or a new one")
 
@@ -222,6 +228,7 @@ def prove(
     nothing can be proved: the command is not there, fails unkilled, or leaves no checkpoint.
     """
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    folder = Path(folder).absolute()  # the command may go to another folder
     make_ready(folder)
     trial = Trial(command, folder, timeout, say)
     say(f"seed {seed}")
