@@ -2,14 +2,16 @@
 
 import gzip
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from warmstart import CorruptCheckpoint, DictSource, UnknownFormat
-from warmstart.formats import open_source, save_source
+import warmstart as ws
+from warmstart import CheckpointNotFound, CorruptCheckpoint, DictSource, UnknownFormat
+from warmstart.formats import locate, open_source, save_source
 
 SOURCE = DictSource({"w": np.arange(3.0)})
 
@@ -84,3 +86,20 @@ def test_a_shard_that_was_not_fetched(tmp_path: Path) -> None:
     index.write_text(json.dumps({"weight_map": {"a": "m-1.safetensors"}}))
     with pytest.raises(CorruptCheckpoint, match=r"m-1\.safetensors is the pointer that Git LFS"):
         open_source(index)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a pipe")
+@pytest.mark.parametrize("name", ["pipe", "pipe.pt", "pipe.index"])
+def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UnknownFormat, match="is a pipe or a device: copy what it gives to a file"):
+        locate(tmp_path / name)
+
+
+@pytest.mark.parametrize("target", ["gone.pt", "m.pt"])
+def test_a_link_that_leads_nowhere_says_where_to(target: str, tmp_path: Path) -> None:
+    (tmp_path / "m.pt").symlink_to(target)
+    with pytest.raises(CheckpointNotFound, match=rf"m.pt is a link to {target}: nothing is there"):
+        locate(tmp_path / "m.pt")
+    with pytest.raises(CheckpointNotFound, match="nothing is there"):
+        ws.diagnose(tmp_path / "m.pt")

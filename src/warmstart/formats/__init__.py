@@ -196,10 +196,14 @@ def locate(path: str | Path) -> tuple[str, Path]:
             return claim
         if path.is_dir():
             raise UnknownFormat(none_meant(path))
+        if path.is_symlink() and not path.exists():
+            raise CheckpointNotFound(f"{path} is a link to {os.readlink(path)}: nothing is there")
         if not path.exists():
             raise CheckpointNotFound(
                 f"nothing is at {path}, nor does a bundle have this prefix{beside(path)}"
             )
+        if not path.is_file():  # to open a pipe may take for ever
+            raise UnknownFormat(f"{path} is a pipe or a device: copy what it gives to a file first")
         known = foreign.what_it_is(path)
     raise UnknownFormat(known or f"{path} is none of: {', '.join(format_names())}")
 

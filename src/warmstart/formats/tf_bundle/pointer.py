@@ -3,6 +3,7 @@
 Bundles and checkpoints of version 1 share that file, so it belongs to neither.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from ...binary.table import MAGIC
 from ...binary.window import opened
 from ...errors import CheckpointError, noting
 from .state import MAX_BYTES, is_state, parse_state
+
+#: What the system says of a path where no folder can be looked into.
+NO_FOLDER = (
+    errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 def is_pointer(path: Path) -> bool:
@@ -53,5 +59,7 @@ def names_in(folder: Path) -> list[str]:
     """Return the names in *folder*, sorted; none when there is no such folder."""
     try:
         return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []
+    except OSError as error:
+        if error.errno in NO_FOLDER:
+            return []
+        raise
