@@ -194,6 +194,21 @@ def test_a_base_whose_files_were_replaced_is_none(tmp_path: Path) -> None:
     assert same(tmp_path / "m-3", FIRST)
 
 
+def test_a_base_that_lost_a_file_as_it_was_saved_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unchanged: list[str] | None
+) -> None:
+    files_of = increment.files_of
+
+    def lost(prefix: Path, shards: int) -> dict[int, increment.Identity]:
+        (tmp_path / "m-1.data-00000-of-00001").unlink(missing_ok=True)
+        return files_of(prefix, shards)
+
+    monkeypatch.setattr(increment, "files_of", lost)
+    base = save(FIRST, tmp_path / "m-1", None)
+    save(FIRST, tmp_path / "m-2", base, unchanged=unchanged)
+    assert same(tmp_path / "m-2", FIRST)
+
+
 def test_a_base_is_read_from_its_files(tmp_path: Path) -> None:
     save(FIRST, tmp_path / "m-1", None)
     base = save(stepped(FIRST, 1), tmp_path / "m-2", base_of(tmp_path / "m-1"))

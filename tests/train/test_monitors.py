@@ -2,6 +2,8 @@ import builtins
 import json
 import logging
 import math
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,21 @@ def test_the_lines_of_another_run_are_moved_aside(
     assert "stats.jsonl is of another run; moved aside to stats.jsonl.2" in caplog.text
     assert (folder / "stats.jsonl.2").read_text() == "old\n"
     assert len((folder / "stats.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("all_of_it", [True, False])
+def test_a_file_that_is_removed_during_the_run_is_begun_anew(
+    folder: Path, train: Train, caplog: pytest.LogCaptureFixture, *, all_of_it: bool
+) -> None:
+    def remove(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            shutil.rmtree(folder) if all_of_it else os.truncate(folder / "stats.jsonl", 0)
+
+    train(callbacks=[Callback(after_epoch=remove), ModelSaver()])
+    assert "stats.jsonl was removed or emptied, and is begun anew" in caplog.text
+    train(resume_from=folder, max_epoch=4)
+    lines = (folder / "stats.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [2, 3, 4]
 
 
 @pytest.mark.parametrize(

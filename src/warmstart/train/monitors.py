@@ -27,7 +27,8 @@ class JSONWriter(Callback):
 
     Nothing in it depends on the clock, so that equal runs write equal files.  A value that is not
     finite is null.  A resumed run cuts the file back to where its checkpoint stood, so that no line
-    is doubled or missing; a new run moves aside what it finds.
+    is doubled or missing; a new run moves aside what it finds.  A file that is removed or emptied
+    during the run is begun anew, with a warning: its checkpoints then know the new one.
     """
 
     turn = MONITOR
@@ -56,9 +57,15 @@ class JSONWriter(Callback):
         metrics = {name: finite(value) for name, value in trainer.metrics.items()}
         entry = {"epoch": trainer.epoch, "step": trainer.step, **metrics}
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        with translating_os_errors(self._path), FileIO(self._path, "a") as file:
-            write_fully(file, line)
-            os.fsync(file.fileno())  # a checkpoint that knows this line is about to be
+        with translating_os_errors(self._path):
+            if not self._path.parent.is_dir():  # removed, with all that was in it
+                self._path.parent.mkdir()
+            with FileIO(self._path, "a") as file:
+                if self._length and not os.fstat(file.fileno()).st_size:
+                    log.warning("%s was removed or emptied, and is begun anew", self._path)
+                    self._length, self._hash = 0, hashlib.sha256()
+                write_fully(file, line)
+                os.fsync(file.fileno())  # a checkpoint that knows this line is about to be
         self._length += len(line)
         self._hash.update(line)
 

@@ -66,7 +66,7 @@ class Base:
 
     def is_there(self) -> bool:
         """Return whether all its data files are still those that they were."""
-        return files_of(self.prefix, self.shards) == self.files
+        return len(self.files) == self.shards and files_of(self.prefix, self.shards) == self.files
 
 
 @dataclass(frozen=True, slots=True)
