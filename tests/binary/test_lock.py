@@ -232,6 +232,19 @@ def test_a_lock_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     mine.release()
 
 
+def test_a_lock_that_is_made_again_says_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "flocked", lambda descriptor: None)  # words alone decide
+    mine = hold(tmp_path, None)
+    (tmp_path / NAME).unlink()
+    mine.make_sure()
+    mine.make_sure()
+    assert holder_of(tmp_path) == mine.holder
+    mine.release()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_was_removed_is_made_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

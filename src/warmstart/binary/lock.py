@@ -80,6 +80,7 @@ class Lock:
         if found is None:
             raise refused(self.path, holder_of(folder))
         self._descriptor = found[0]
+        self.write()
 
     def release(self) -> None:
         """Give the folder back, once as often as it was asked for."""
