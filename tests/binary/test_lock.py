@@ -16,7 +16,7 @@ import pytest
 
 from warmstart.binary import holder, lock
 from warmstart.binary.holder import Holder, is_gone, parsed, this_process
-from warmstart.binary.lock import NAME, flocked, hold, holder_of
+from warmstart.binary.lock import NAME, flocked, hold, holder_of, remove_left
 from warmstart.errors import SaveError
 
 GONE = 2**22 + 1  # more than the system ever gives
@@ -90,7 +90,31 @@ def test_a_killed_process_holds_nothing_and_what_it_was_saving_is_known(tmp_path
     mine.release()
 
 
-def test_workers_that_outlive_a_killed_process_do_not_hold_its_folder(tmp_path: Path) -> None:
+def test_of_two_that_come_after_a_killed_one_the_first_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left(tmp_path, pid=GONE)
+    with (tmp_path / NAME).open("rb") as first:
+        flocked(first.fileno())  # and says so a moment later
+        monkeypatch.setattr(lock.time, "sleep", lambda seconds: left(tmp_path, **PARENT))
+        with pytest.raises(SaveError, match=f"another run: process {os.getppid()} on host"):
+            hold(tmp_path, None)
+
+
+def test_what_came_in_place_of_a_killed_ones_is_not_removed(tmp_path: Path) -> None:
+    left(tmp_path, pid=GONE)
+    with (tmp_path / NAME).open("rb") as old:
+        (tmp_path / NAME).unlink()
+        mine = hold(tmp_path, None)
+        remove_left(old.fileno(), tmp_path / NAME)
+        assert holder_of(tmp_path) == mine.holder
+        mine.release()
+
+
+def test_workers_that_outlive_a_killed_process_do_not_hold_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "PAUSE", 0.0)
     left(tmp_path, pid=GONE)
     ready, done = os.pipe(), os.pipe()
     child = os.fork()

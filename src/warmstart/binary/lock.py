@@ -27,6 +27,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..errors import SaveError
+from .alone import alone_in
 from .atomic import in_real_folder
 from .holder import Holder, is_gone, is_here, parsed, this_process
 
@@ -189,14 +190,13 @@ def attempted(path: Path, *, patient: bool = True) -> tuple[int, Holder | None] 
             return opened[0], left
         if locked:  # its holder gave it back, and removed it, between the two calls
             return None
+        if may_go(left, locked is None, patient=patient):
+            remove_left(descriptor, path)
+            return None
     finally:
         if descriptor >= 0:
             os.close(descriptor)
-    if may_go(left, locked is None, patient=patient):
-        with translating_os_errors(path.parent):
-            path.unlink(missing_ok=True)
-        return None
-    if left:
+    if left and (locked is None or not is_gone(left, rebooted=False)):
         raise refused(path, left)
     return None
 
@@ -204,12 +204,26 @@ def attempted(path: Path, *, patient: bool = True) -> tuple[int, Holder | None] 
 def may_go(left: Holder | None, lockless: bool, *, patient: bool) -> bool:
     """Return whether the lock file that names *left* stands for nobody any more.
 
-    *lockless*: the file system has no locks, so that it is only words, and those may be old.
+    *lockless*: the file system has no locks, so that it is only words, and those may be old.  Where
+    it has them, somebody has this one: who has just got it and is about to write so, or a child of
+    *left* that lives on, which is told by waiting.
     """
     if left is None:
         return lockless and not patient
-    mine = lockless and is_here(left) and left.pid == os.getpid()  # it could not be removed
-    return mine or is_gone(left, rebooted=lockless)
+    if not lockless:
+        return not patient and is_gone(left, rebooted=False)
+    mine = is_here(left) and left.pid == os.getpid()  # it could not be removed
+    return mine or is_gone(left, rebooted=True)
+
+
+def remove_left(descriptor: int, path: Path) -> None:
+    """Remove the lock file *path* if it is still the one that is open as *descriptor*.
+
+    Another process may have removed that one, and hold its successor.
+    """
+    with translating_os_errors(path.parent), alone_in(path.parent):
+        if is_at(descriptor, path):
+            path.unlink(missing_ok=True)
 
 
 def warn_of(path: Path, left: Holder | None) -> None:
