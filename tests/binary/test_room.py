@@ -1,5 +1,6 @@
 """Room for arrays that goes back to the system at once."""
 
+import errno
 import mmap
 import sys
 from pathlib import Path
@@ -43,6 +44,16 @@ def test_a_system_without_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert array_room((LARGE,), np.dtype("int8")).nbytes == LARGE
     monkeypatch.delattr(mmap, "MADV_HUGEPAGE")
     assert array_room((LARGE,), np.dtype("int8")).nbytes == LARGE
+
+
+def test_a_process_that_has_as_many_maps_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    room = array_room((LARGE,), np.dtype("int8"))
+    room[...] = 1
+    assert room.sum() == LARGE
 
 
 def resident() -> int:

@@ -25,7 +25,10 @@ def array_room(shape: tuple[int, ...], dtype: "np.dtype") -> "np.ndarray":
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.empty(shape, dtype)
-    pages = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        pages = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError:  # as many maps as the system lets a process have, or no memory: MemoryError
+        return np.empty(shape, dtype)
     with suppress(OSError):  # a system without huge pages
         pages.madvise(mmap.MADV_HUGEPAGE)
     return np.ndarray(shape, dtype, pages)
