@@ -1,9 +1,11 @@
 """The checkpoints of a folder."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -81,6 +83,23 @@ def test_torn_ones_say_why(runs: Path) -> None:
     assert "torn: the zip archive has no end record" in found["epoch_3.npz"]
     assert "cut-1.data-00000-of-00001, which has 8: the file was cut short" in found["cut-1"]
     assert "model-9', which is not there" in survey(runs).warning
+
+
+def test_one_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model-1", "model-2"):
+        save_vars({"w": np.ones(3)}, tmp_path / name)
+
+    def refuse(self: Path, mode: str = "r") -> IO[Any]:
+        if self.name.startswith("model-2.data"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return open(self, mode)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    found = {entry.name: entry for entry in survey(tmp_path).checkpoints}
+    assert found.keys() == {"model-1", "model-2"}
+    assert found["model-1"].sound
 
 
 def test_shards_that_an_index_joins_are_one(tmp_path: Path) -> None:

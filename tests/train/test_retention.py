@@ -217,3 +217,12 @@ def test_a_broken_file_lists_nothing(
     (tmp_path / "checkpoint").write_bytes(content)
     assert read_kept(tmp_path, 9.0) == Kept((), 9.0)
     assert "checkpoints saved before now are not deleted any more: the file `check" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_lists_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    assert read_kept(tmp_path, 9.0) == Kept((), 9.0)
+    assert "are not deleted any more: " in caplog.text
+    assert "checkpoint cannot be read: Is a directory" in caplog.text

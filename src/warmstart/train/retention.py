@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import CorruptCheckpoint
+from ..errors import CheckpointError
 from ..formats.tf_bundle.paths import has_index
 from ..formats.tf_bundle.state import read_state, write_state
 
@@ -153,12 +153,13 @@ def decide(kept: Kept, keep: Keep) -> tuple[Kept, list[str]]:
 def read_kept(folder: Path, now: float) -> Kept:
     """Return what the file `checkpoint` in *folder* lists of ours and is still there.
 
-    A broken one lists nothing: what it listed is kept for good, and the next save replaces it.
+    One that is broken, or cannot be read, lists nothing: what it listed is kept for good, and the
+    next save replaces it.
     So is what goes by another name, such as the pretrained model that the run began with.
     """
     try:
         state = read_state(folder)
-    except CorruptCheckpoint as error:
+    except CheckpointError as error:
         log.warning("checkpoints saved before now are not deleted any more: %s", error)
         state = None
     if state is None:

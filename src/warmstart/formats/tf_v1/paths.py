@@ -7,9 +7,10 @@ PREFIX-?????-of-00002              how TensorFlow calls all shards together, and
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
-from ...errors import CheckpointNotFound
+from ...errors import CheckpointError, CheckpointNotFound
 from ..tf_bundle.pointer import candidates, is_pointer, is_table, names_in
 from ..tf_bundle.state import FILE_NAME
 
@@ -93,8 +94,11 @@ def found_in(folder: Path, names: Collection[str]) -> dict[Path, list[Path]]:
     """Return each sharded checkpoint in *folder* with its files; see `Format.found_in`."""
     shards = (match for match in map(SHARD.fullmatch, sorted(names)) if match)
     sets = dict.fromkeys((m["prefix"], int(m["shards"])) for m in shards)
-    found = {(path := pattern_of(folder / prefix, n)): shards_of(path) for prefix, n in sets}
-    return {path: list(files.values()) for path, files in found.items() if files}
+    found: dict[Path, list[Path]] = {}
+    for path in (pattern_of(folder / prefix, n) for prefix, n in sets):
+        with suppress(CheckpointError):  # what cannot be read is told when it is opened
+            found[path] = list(shards_of(path).values())
+    return {path: files for path, files in found.items() if files}
 
 
 def latest(folder: Path) -> Path | None:
