@@ -1,5 +1,6 @@
 """The file `checkpoint`: what is written is read, by TensorFlow too; and files that break it."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmstart.errors import CheckpointError, CorruptCheckpoint
+from warmstart.formats.tf_bundle import state
 from warmstart.formats.tf_bundle.state import (
     State,
     is_state,
@@ -159,3 +161,34 @@ def outcome(raw: bytes) -> type:
         return type(parse_state(raw))
     except CheckpointError as error:
         return type(error)
+
+
+def test_a_link_to_such_a_file_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+    pointer = tmp_path / "checkpoint"
+    pointer.symlink_to("elsewhere")
+    for latest in ("model-1", "model-2"):  # there is nothing at first
+        write_state(tmp_path, latest)
+        assert pointer.is_symlink()
+        assert read_state(tmp_path) == State(latest)
+
+
+def test_a_link_to_another_file_is_replaced_and_the_file_stays(tmp_path: Path) -> None:
+    index, pointer = tmp_path / "model-1.index", tmp_path / "checkpoint"
+    index.write_bytes(b"a table")
+    pointer.symlink_to(index.name)
+    write_state(tmp_path, "model-2")
+    assert (index.read_bytes(), pointer.is_symlink()) == (b"a table", False)
+    assert read_state(tmp_path) == State("model-2")
+
+
+def test_a_link_to_what_cannot_be_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (tmp_path / "elsewhere").write_bytes(b"?")
+    (tmp_path / "checkpoint").symlink_to("elsewhere")
+    monkeypatch.setattr(state, "opened", refuse)
+    write_state(tmp_path, "model-2")
+    assert (tmp_path / "checkpoint").is_symlink()

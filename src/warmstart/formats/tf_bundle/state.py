@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...binary.atomic import write_whole
+from ...binary.atomic import replacing, write_fully
 from ...binary.window import opened
 from ...errors import CheckpointError, CorruptCheckpoint
 
@@ -171,7 +171,8 @@ def write_state(
 ) -> None:
     """Replace the file `checkpoint` in *folder*; *note* is one line of ASCII.
 
-    Paths inside *folder* are written relative to it, so that the folder can be moved.
+    Paths inside *folder* are written relative to it, so that the folder can be moved.  A link to
+    such a file keeps pointing at what is replaced; one to anything else is replaced itself.
     """
     lines = [f"{FIELDS[0]}: {quoted(pointer(latest, folder))}"]
     lines += [f"{FIELDS[1]}: {quoted(pointer(path, folder))}" for path in all_paths]
@@ -180,7 +181,24 @@ def write_state(
         lines.append(f"{FIELDS[3]}: {float(last_preserved)!r}")
     if note:
         lines.append(NOTE + note)
-    write_whole(Path(folder) / name, ("\n".join(lines) + "\n").encode())
+    path = Path(folder) / name
+    with replacing(path, follow_link=not is_link_to_another_kind(path)) as file:
+        write_fully(file, ("\n".join(lines) + "\n").encode())
+
+
+def is_link_to_another_kind(path: Path) -> bool:
+    """Return whether *path* is a link to a file that is no file `checkpoint`, such as an index.
+
+    That one is somebody's, and not ours to write over.
+    """
+    if not path.is_symlink() or not path.is_file():
+        return False
+    try:
+        with opened(path) as file:
+            begin = file.read(4096)
+    except OSError:  # it is not known to be
+        return False
+    return begin != b"" and not is_state(begin)
 
 
 def pointer(path: Path | str, folder: Path) -> str:
