@@ -210,6 +210,11 @@ def test_a_broken_pipe_is_quiet(tmp_path: Path) -> None:
         assert process.wait() == BROKEN_PIPE
 
 
+def test_it_is_a_module_to_run_too() -> None:
+    command = [sys.executable, "-m", "warmstart", "--version"]
+    assert subprocess.check_output(command, text=True) == f"warmstart {ws.__version__}\n"
+
+
 def test_version_and_help(warmstart: Run) -> None:
     assert warmstart("--version").out == f"warmstart {ws.__version__}\n"
     assert "Compare two checkpoints tensor by tensor." in warmstart("--help").out

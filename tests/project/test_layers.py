@@ -28,7 +28,7 @@ LAYERS = (
     {"train"},
     {"doctor", "proving"},
     {"testing", "demo"},
-    {"cli"},
+    {"cli", "__main__"},
 )
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 FRAMEWORKS = {"tensorflow", "torch", "keras", "jax", "flax", "optax"}
