@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import warmstart as ws
 from warmstart.errors import SaveError
 from warmstart.formats.tf_bundle import commit as steps
 from warmstart.formats.tf_bundle import increment
-from warmstart.formats.tf_bundle.paths import data_files
+from warmstart.formats.tf_bundle.paths import data_files, has_index
 from warmstart.testing import toy
 from warmstart.testing.callbacks import CallbackContract
 from warmstart.testing.toy import ToyModel
@@ -257,6 +257,29 @@ def test_training_goes_on_without_a_checkpoint_if_told_so(
     assert "No space left on device" in caplog.text
 
 
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+def test_training_goes_on_without_the_best_if_told_so(
+    on_error: Literal["raise", "warn"],
+    folder: Path,
+    train: Train,
+    full_disk: set[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    score = ws.Callback(after_epoch=lambda trainer: trainer.put("score", -trainer.epoch))
+    saver = ws.MinSaver("score", on_error=on_error)
+    full_disk.add("min-score")
+    if on_error == "raise":
+        with pytest.raises(SaveError, match="No space left on device"):
+            train(callbacks=[score, saver], max_epoch=2)
+        return
+    train(callbacks=[score, saver], max_epoch=2)
+    assert caplog.text.count("a checkpoint could not be saved") == 2
+    assert (saver.best, has_index(folder / "min-score")) == (None, False)
+    full_disk.clear()
+    train(callbacks=[score, saver], max_epoch=3)
+    assert (saver.best, has_index(folder / "min-score")) == (-3, True)
+
+
 def test_a_failed_save_leaves_nothing_to_share_with(
     folder: Path, train: Train, full_disk: set[str], backbone: Callable[[], ToyModel]
 ) -> None:
@@ -343,6 +366,8 @@ def test_a_save_at_the_start_and_two_runs_of_one_saver(folder: Path, train: Trai
 def test_an_odd_on_error_is_refused() -> None:
     with pytest.raises(ValueError, match="on_error is 'ignore'; expected 'raise' or 'warn'"):
         ws.ModelSaver(on_error="ignore")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="on_error is None; expected 'raise' or 'warn'"):
+        ws.MaxSaver("score", on_error=None)  # type: ignore[arg-type]
 
 
 def test_the_disk_is_full_in_the_words_of_a_save(

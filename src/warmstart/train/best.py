@@ -16,7 +16,13 @@ from . import logger
 from .callback import BEST, Callback
 from .leftovers import delete, unused_data
 from .newest import read_whole
-from .saving import AtOnce, refuse_several_at_a_url
+from .saving import (
+    AtOnce,
+    OnError,
+    checked_on_error,
+    raise_or_warn,
+    refuse_several_at_a_url,
+)
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -42,6 +48,7 @@ class BestSaver(Callback):
         *,
         filename: str | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        on_error: OnError = "raise",
     ) -> None:
         if not isinstance(monitor_stat, str):
             raise TypeError(
@@ -50,6 +57,7 @@ class BestSaver(Callback):
         self.monitor_stat = monitor_stat
         self.filename = filename or f"{self.word}-{monitor_stat.replace('/', '-')}"
         self.checkpoint_dir = checkpoint_dir
+        self.on_error = checked_on_error(on_error)
         self.key = self.filename
         self.best: float | None = None
         self.seen = False
@@ -78,10 +86,17 @@ class BestSaver(Callback):
         self.seen = True
         value = metrics.get(self.monitor_stat, math.nan)  # later, it may be measured now and then
         if self._is_best(value):
-            trainer.processes.on_first("saving the best", self._make_sure)
-            self.best = value
-            self._saving = self._saving or self._begun(trainer)
-            self._saving.save(trainer, self._path, sent_up(self._path.parent))
+            before, self.best = self.best, value  # which is part of what is saved
+            try:
+                self._save(trainer)
+            except (CheckpointError, OSError) as error:
+                self.best = before
+                raise_or_warn(error, self.on_error)
+
+    def _save(self, trainer: "Trainer") -> None:
+        trainer.processes.on_first("saving the best", self._make_sure)
+        self._saving = self._saving or self._begun(trainer)
+        self._saving.save(trainer, self._path, sent_up(self._path.parent))
 
     def _begun(self, trainer: "Trainer") -> AtOnce:
         """Return what saves; it shares with the best of before if every byte of that is right."""
@@ -116,7 +131,9 @@ def is_whole(path: Path) -> bool:
 class MinSaver(BestSaver):
     """Save the run as `min-STAT` whenever the epoch's *monitor_stat* is lower than ever before.
 
-    The best so far is part of the run, and so survives a resume.  NaN is never the best.
+    The best so far is part of the run, and so survives a resume.  NaN is never the best.  A save
+    that fails raises, and the best before stands; with *on_error* "warn" it is a warning, and the
+    training goes on.
     """
 
     word, sign = "min", 1.0

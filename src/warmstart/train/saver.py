@@ -1,24 +1,29 @@
 """Checkpoints of the run as it goes."""
 
-import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from ..errors import CheckpointError, described, full_text
+from ..errors import CheckpointError, described
 from . import logger
 from .callback import SAVER, Callback
 from .retention import Best, Keep
 from .run_folder import RunFolder
-from .saving import AtOnce, Beside, Saving, refuse_several_at_a_url
+from .saving import (
+    AtOnce,
+    Beside,
+    OnError,
+    Saving,
+    checked_on_error,
+    raise_or_warn,
+    refuse_several_at_a_url,
+)
 
 if TYPE_CHECKING:
     from .trainer import Trainer
-
-log = logging.getLogger("warmstart")
 
 
 class ModelSaver(Callback):
@@ -57,15 +62,13 @@ class ModelSaver(Callback):
         checkpoint_dir: str | os.PathLike[str] | None = None,
         asynchronous: bool = False,
         incremental: bool = True,
-        on_error: Literal["raise", "warn"] = "raise",
+        on_error: OnError = "raise",
     ) -> None:
         refuse_below_one("every_steps", every_steps)
         refuse_below_one("max_to_keep", max_to_keep)
         refuse_below_one("keep_checkpoint_every_n_steps", keep_checkpoint_every_n_steps)
         if every_secs is not None and every_secs <= 0:
             raise ValueError(f"every_secs is {every_secs}; expected more than 0")
-        if on_error not in ("raise", "warn"):
-            raise ValueError(f"on_error is {on_error!r}; expected 'raise' or 'warn'")
         self.every_steps = every_steps
         self.every_secs = every_secs
         self.at_start = at_start
@@ -82,7 +85,7 @@ class ModelSaver(Callback):
         self.checkpoint_dir = checkpoint_dir
         self.asynchronous = asynchronous
         self.incremental = incremental
-        self.on_error = on_error
+        self.on_error = checked_on_error(on_error)
         self.every_epoch = every_steps is None and every_secs is None
         self._saved_step: int | None = None
 
@@ -170,9 +173,7 @@ class ModelSaver(Callback):
             yield
         except (CheckpointError, OSError) as error:
             self._saved_step = None
-            if self.on_error == "raise" and not is_told:
-                raise
-            log.warning("a checkpoint could not be saved: %s", full_text(error))
+            raise_or_warn(error, "warn" if is_told else self.on_error)
 
     def _way_to_save(self) -> Saving:
         if self.asynchronous:

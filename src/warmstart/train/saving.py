@@ -17,10 +17,10 @@ from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..binary.urls import by_url, one_save_at_a_time, url_of
-from ..errors import noting
+from ..errors import full_text, noting
 from ..formats import open_source
 from ..formats.tf_bundle.increment import Base, base_of, save_increment, seen_again
 from ..formats.tf_bundle.paths import has_index
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 log = logging.getLogger("warmstart")
+
+#: What becomes of the training when a save fails.
+OnError = Literal["raise", "warn"]
 
 #: Seconds that the training may wait for a save without a word.
 WORTH_SAYING = 0.1
@@ -198,6 +201,20 @@ class Beside(Saving):
         """Write *part*, what this process has staged of a run of several, in the thread."""
         with listed, noting(f"while saving {divided.prefix}"):
             divided.finish(part, self.processes)
+
+
+def checked_on_error(on_error: OnError) -> OnError:
+    """Return *on_error*; raise ValueError when it is none."""
+    if on_error not in ("raise", "warn"):
+        raise ValueError(f"on_error is {on_error!r}; expected 'raise' or 'warn'")
+    return on_error
+
+
+def raise_or_warn(error: Exception, on_error: OnError) -> None:
+    """Raise the *error* of a save, or log it where the training goes on without."""
+    if on_error == "raise":
+        raise error
+    log.warning("a checkpoint could not be saved: %s", full_text(error))
 
 
 def refuse_several_at_a_url(folder: Path, processes: Processes) -> None:
