@@ -12,7 +12,7 @@ import pytest
 
 from warmstart.doctor.diagnose import diagnose
 from warmstart.doctor.findings import Diagnosis
-from warmstart.errors import CheckpointNotFound, CorruptCheckpoint
+from warmstart.errors import CheckpointNotFound
 from warmstart.files.variables import save_vars
 from warmstart.formats.tf_bundle.state import write_state
 
@@ -112,13 +112,26 @@ def test_of_several_checkpoints_of_trainer_the_newest_is_meant(tmp_path: Path) -
     assert diagnose(tmp_path).path == str(tmp_path / "checkpoint-10")
 
 
-def test_a_broken_file_of_a_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("trainer_state.json", b'{"epoch": ', "cannot be read: the file is not JSON"),
+        ("optimizer.pt", b"garbage", "cannot be read: "),
+        ("scheduler.pt", b"", "cannot be read: "),
+        ("model.safetensors", b"garbage", "cannot be read: "),
+    ],
+)
+def test_a_broken_file_of_a_folder_is_a_piece_that_lacks(
+    tmp_path: Path, file: str, content: bytes, why: str
+) -> None:
     folder = tmp_path / "checkpoint-2"
     shutil.copytree(TRAINERS / "transformers/checkpoint-2", folder)
-    (folder / "trainer_state.json").write_text('{"epoch": ')
-    with pytest.raises(CorruptCheckpoint, match="the file is not JSON") as caught:
-        diagnose(folder)
-    assert caught.value.__notes__ == [f"while reading {folder / 'trainer_state.json'}"]
+    sound = len(diagnose(folder).pieces)
+    (folder / file).write_bytes(content)
+    found = diagnose(folder).pieces
+    broken = [p for p in found if p.what.startswith(why)]
+    assert [p.saved for p in broken] == [False]
+    assert len(found) > sound - 2
 
 
 def test_nothing_there_is_an_error(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..binary.urls import shown
-from ..errors import UnknownFormat, noting
+from ..errors import CheckpointError, UnknownFormat
 from ..formats import locate, open_as
 from ..formats.notes import parse_object
 from ..formats.tf_bundle.pointer import names_in
@@ -75,17 +74,26 @@ def diagnosed(folder: Path, kind: Kind, **options: Any) -> Diagnosis:
     specs: dict[str, TensorSpec] = {}
     signs: list[Sign] = []
     aliases: dict[str, str] = {}
+    broken: list[Piece] = []
     for file in files_of(folder, kind):
-        if file.suffix == ".json":
-            signs += signs_in(parsed(file), file.name)
-            continue
-        format, found = locate(file)
-        with noting(f"while reading {shown(found)}"), open_as(format, found, **options) as source:
-            signs += signs_of(source, "" if file == folder else file.name)
-            specs |= source.specs
-            aliases |= source.aliases
+        name = "" if file == folder else file.name
+        try:
+            if file.suffix == ".json":
+                signs += signs_in(parsed(file), name)
+                continue
+            with open_as(*locate(file), **options) as source:
+                signs += signs_of(source, name)
+                specs |= source.specs
+                aliases |= source.aliases
+        except (CheckpointError, OSError) as error:
+            broken.append(Piece(name or "variables", False, f"cannot be read: {first_line(error)}"))
     pieces = [with_place(piece, kind) for piece in pieces_of(specs, signs, aliases)]
-    return Diagnosis(str(folder), "folder", kind.written_by, tuple(pieces))
+    return Diagnosis(str(folder), "folder", kind.written_by, (*pieces, *broken))
+
+
+def first_line(error: Exception) -> str:
+    """Return what *error* says first."""
+    return str(error).partition("\n")[0]
 
 
 def files_of(folder: Path, kind: Kind) -> Iterator[Path]:
@@ -111,7 +119,7 @@ def holds_weights(folder: Path) -> bool:
 
 def parsed(file: Path) -> dict[str, object]:
     """Return the JSON object in *file*."""
-    with noting(f"while reading {shown(file)}"), file.open("rb") as opened:
+    with file.open("rb") as opened:
         return parse_object(opened.read(MAX_JSON), "the file")
 
 
