@@ -24,6 +24,8 @@ from warmstart.train.newest import checkpoint_to_resume
 
 STEPS = 21  # of a whole run, 7 an epoch
 
+os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # the changes of files are to be the run's own
+
 
 def torch_model() -> Any:
     import torch

@@ -23,6 +23,8 @@ from jax.sharding import PartitionSpec as P
 import warmstart as ws
 from warmstart.formats.tf_bundle.shards import Shards
 
+jax.config.update("jax_compilation_cache_dir", None)  # the changes of files are to be the run's own
+
 #: Devices of all processes together, whatever their number.
 DEVICES = 4
 

@@ -4,19 +4,17 @@ Some of the changes are tried here; all of them with WARMSTART_CRASH_STRIDE=1, i
 hour.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .points import SOON, newest, tried
+
 Run = Callable[..., list[Any]]
 
-STRIDE = int(os.environ.get("WARMSTART_CRASH_STRIDE", "0"))
 ARGUMENTS = {"every_steps": 5}  # three saves, and two of the lowest loss
-#: Seconds that one process waits for the other when that was killed.
-SOON = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +26,13 @@ def whole(outcomes_of: Run, tmp_path_factory: pytest.TempPathFactory) -> list[An
     return [{**each["returned"], "stats": stats} for each in found]
 
 
-def newest(points: list[list[str]]) -> set[str]:
-    """Return the checkpoints that may be resumed after these changes by process 0.
-
-    One whose index is there, and that the file `checkpoint` did not yet name, may be, or not.
-    """
-    committed, pointed = "", ""
-    for call, _, to in points:
-        if call == "replace" and to.startswith("model-") and to.endswith(".index"):
-            committed = to.removesuffix(".index")
-        if call == "replace" and to == "checkpoint":
-            pointed = committed
-    return {committed, pointed} - {""} or {"None"}
-
-
 @pytest.mark.parametrize("rank", [0, 1])
 def test_killed_and_resumed(
     rank: int, whole: list[Any], outcomes: Run, together: Run, tmp_path: Path
 ) -> None:
     points = whole[rank]["points"]
-    stride = STRIDE or len(points) // (4 - rank)
-    for number, point in enumerate(range(stride - 1, len(points), stride)):
+    stride = len(points) // (4 - rank)
+    for number, point in enumerate(tried(len(points), range(stride - 1, len(points), stride))):
         folder = tmp_path / str(number)
         more = {"rank": rank, "point": point, "timeout": SOON}
         ended = outcomes("run_watched", 2, folder, **more, **ARGUMENTS)
