@@ -110,6 +110,11 @@ def full_text(error: BaseException) -> str:
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what *error* says."""
+    return str(error).partition("\n")[0]
+
+
 def number_of(n: int, noun: str) -> str:
     """Return a number with its noun.
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from .errors import CheckpointError, ProcessError, full_text
+from .errors import CheckpointError, ProcessError, first_line, full_text
 
 #: Seconds that a process may take longer than the others.
 TIMEOUT = 600.0
@@ -65,8 +65,7 @@ def asking(store: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        text = next(iter(str(error).splitlines()), "")
-        raise ConnectionError(f"{store} does not answer: {text}") from error
+        raise ConnectionError(f"{store} does not answer: {first_line(error)}") from error
 
 
 @dataclass

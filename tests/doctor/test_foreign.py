@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from warmstart.doctor import folders
 from warmstart.doctor.diagnose import diagnose
 from warmstart.doctor.findings import Diagnosis
-from warmstart.errors import CheckpointNotFound
+from warmstart.errors import CheckpointNotFound, MissingDependency
 from warmstart.files.variables import save_vars
 from warmstart.formats.tf_bundle.state import write_state
 
@@ -132,6 +133,19 @@ def test_a_broken_file_of_a_folder_is_a_piece_that_lacks(
     broken = [p for p in found if p.what.startswith(why)]
     assert [p.saved for p in broken] == [False]
     assert len(found) > sound - 2
+
+
+def test_a_package_that_is_missing_is_no_fault_of_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def open_as(format: str, path: Path, **options: Any) -> Any:
+        raise MissingDependency("needs h5py: pip install h5py")
+
+    monkeypatch.setattr(folders, "open_as", open_as)
+    folder = TRAINERS / "transformers/checkpoint-2"
+    with pytest.raises(MissingDependency, match="needs h5py: pip install h5py") as raised:
+        diagnose(folder)
+    assert raised.value.__notes__ == [f"while reading {folder}"]
 
 
 def test_nothing_there_is_an_error(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from warmstart.errors import (
 
 from .conftest import names
 
+TRAINER = Path(__file__).parents[1] / "golden/trainers/transformers/checkpoint-2"
 VALUES = {"w": np.arange(300_000.0).reshape(300, 1000), "b": np.ones(3, np.float32)}
 NAMES = ("model-5", "m.safetensors", "m.npz", "m.pt", "m.dcp", "m.orbax")
 
@@ -123,6 +124,14 @@ def test_commands_say_what_is_broken_by_its_url_alone(
     fsspec.filesystem("memory").pipe_file("/run/bad.pt", b"PK\3\4hello")
     assert run([command, f"{memory}/bad.pt"]) == 2
     assert capsys.readouterr().err.splitlines()[1:] == [f"while reading {memory}/bad.pt"]
+
+
+def test_a_folder_of_another_program_is_looked_through_at_a_url(base: str) -> None:
+    files, path = fsspec.core.url_to_fs(base)
+    files.put(f"{TRAINER}/", f"{path}/checkpoint-2/", recursive=True)
+    found, here = ws.diagnose(f"{base}/checkpoint-2"), ws.diagnose(TRAINER)
+    assert found.path == f"{base}/checkpoint-2"
+    assert found.pieces == here.pieces
 
 
 @pytest.mark.usefixtures("s3")

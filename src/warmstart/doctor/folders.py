@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, UnknownFormat
+from ..binary.urls import shown, urls_in
+from ..binary.window import opened
+from ..errors import CheckpointError, MissingDependency, UnknownFormat, first_line, noting
 from ..formats import locate, open_as
 from ..formats.notes import parse_object
 from ..formats.tf_bundle.pointer import names_in
@@ -78,22 +80,21 @@ def diagnosed(folder: Path, kind: Kind, **options: Any) -> Diagnosis:
     for file in files_of(folder, kind):
         name = "" if file == folder else file.name
         try:
-            if file.suffix == ".json":
-                signs += signs_in(parsed(file), name)
-                continue
-            with open_as(*locate(file), **options) as source:
-                signs += signs_of(source, name)
-                specs |= source.specs
-                aliases |= source.aliases
+            with noting(f"while reading {shown(file)}"):
+                if file.suffix == ".json":
+                    signs += signs_in(parsed(file), name)
+                    continue
+                with open_as(*locate(file), **options) as source:
+                    signs += signs_of(source, name)
+                    specs |= source.specs
+                    aliases |= source.aliases
+        except MissingDependency:
+            raise  # which is no fault of the file
         except (CheckpointError, OSError) as error:
-            broken.append(Piece(name or "variables", False, f"cannot be read: {first_line(error)}"))
+            why = f"cannot be read: {urls_in(first_line(error))}"
+            broken.append(Piece(name or "variables", False, why))
     pieces = [with_place(piece, kind) for piece in pieces_of(specs, signs, aliases)]
-    return Diagnosis(str(folder), "folder", kind.written_by, (*pieces, *broken))
-
-
-def first_line(error: Exception) -> str:
-    """Return what *error* says first."""
-    return str(error).partition("\n")[0]
+    return Diagnosis(shown(folder), "folder", kind.written_by, (*pieces, *broken))
 
 
 def files_of(folder: Path, kind: Kind) -> Iterator[Path]:
@@ -119,8 +120,8 @@ def holds_weights(folder: Path) -> bool:
 
 def parsed(file: Path) -> dict[str, object]:
     """Return the JSON object in *file*."""
-    with file.open("rb") as opened:
-        return parse_object(opened.read(MAX_JSON), "the file")
+    with opened(file) as content:
+        return parse_object(content.read(MAX_JSON), "the file")
 
 
 def with_place(piece: Piece, kind: Kind) -> Piece:
