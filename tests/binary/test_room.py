@@ -25,6 +25,12 @@ def test_room_is_an_array_like_any_other(shape: tuple[int, ...], dtype: type) ->
     assert (room == 1).all()
 
 
+@pytest.mark.parametrize(("count", "error"), [(2**48, MemoryError), (2**62, ValueError)])
+def test_more_than_there_is_fails_as_with_numpy(count: int, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        array_room((count,), np.dtype("float32"))
+
+
 @LINUX
 def test_large_room_begins_at_a_page_and_goes_back_at_once() -> None:
     before = resident()

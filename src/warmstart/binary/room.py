@@ -27,7 +27,7 @@ def array_room(shape: tuple[int, ...], dtype: "np.dtype") -> "np.ndarray":
         return np.empty(shape, dtype)
     try:
         pages = mmap.mmap(-1, nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError:  # as many maps as the system lets a process have, or no memory: MemoryError
+    except (OSError, OverflowError):  # as many maps as a process may have, or no memory: NumPy says
         return np.empty(shape, dtype)
     with suppress(OSError):  # a system without huge pages
         pages.madvise(mmap.MADV_HUGEPAGE)

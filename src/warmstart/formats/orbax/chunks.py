@@ -160,7 +160,7 @@ def room_for(held: Held, box: Box) -> "np.ndarray":
     """Return room for the values of *box*."""
     try:
         return array_room(box_shape(box), numpy_dtype(held.layout.dtype))
-    except (ValueError, OverflowError, MemoryError) as error:
+    except (ValueError, MemoryError) as error:
         raise UnsupportedCheckpoint(
             f"{held.param!r}, {held.layout.dtype} {box_shape(box)}, does not fit: {error}"
         ) from error

@@ -149,11 +149,10 @@ def placed(array: np.ndarray, leaf: Any) -> jax.Array:
 
     `jax.device_put` may keep the memory it is given, so that is a copy of its own.
     """
-    sharding = getattr(leaf, "sharding", None)
-    if sharding is None or not getattr(leaf, "committed", True):
-        fresh: jax.Array = jax.device_put(copied(array))
-        return fresh.block_until_ready()
-    if not sharding.is_fully_addressable:  # device_put would compare the array with the others'
+    sharding = getattr(leaf, "sharding", None) if getattr(leaf, "committed", True) else None
+    if (
+        sharding and not sharding.is_fully_addressable
+    ):  # device_put would compare the array with the others'
         return shards.made_of(leaf, array.__getitem__).block_until_ready()
     made: jax.Array = jax.device_put(copied(array), sharding)
     return made.block_until_ready()

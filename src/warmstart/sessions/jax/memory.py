@@ -1,8 +1,8 @@
 """Memory that is free given back to the system while the values of a model are replaced.
 
-glibc takes blocks of up to 32 MiB from its heap, and one that is aligned as XLA wants it does not
-fit into the hole that another one has left.  Without this a model of 1 GiB that is filled anew
-grows by 100 to 500 MiB, which are free and taken all the same.
+What XLA has made lies in blocks of glibc's heap, of up to 32 MiB each.  One that is let go leaves a
+hole there, and what takes its place lies elsewhere (see `binary.room`).  Without this a model that
+is filled grows by what it had, which is free and taken all the same.
 """
 
 import sys
